@@ -12,6 +12,7 @@ mod intents;
 mod journal;
 mod preflight;
 mod recreate;
+mod responses;
 mod source_locks;
 mod verify;
 

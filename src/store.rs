@@ -26,6 +26,7 @@ mod read_immutable;
 mod runs;
 mod schema;
 mod trust;
+mod unit_number;
 
 pub use capabilities::Halted;
 pub use error::StoreError;

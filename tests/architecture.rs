@@ -143,6 +143,27 @@ fn the_core_depends_on_no_crate_that_performs_io() {
     }
 }
 
+/// A file and the files below it are one unit, so their imports of each other do not count.
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut circles = Vec::new();
+    for directory in
+        CRATES.map(|(name, _)| format!("crates/{name}/src")).iter().chain(["src".to_owned()].iter())
+    {
+        let mut imports = file_imports(directory);
+        loop {
+            let before = imports.len();
+            let (from, to): (BTreeSet<_>, BTreeSet<_>) = imports.iter().cloned().unzip();
+            imports.retain(|(file, used)| to.contains(file) && from.contains(used));
+            if imports.len() == before {
+                break;
+            }
+        }
+        circles.extend(imports.iter().map(|(file, used)| format!("{directory}: {file} uses {used}")));
+    }
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
 #[test]
 fn comments_use_plain_words() {
     let mut found = Vec::new();
@@ -214,6 +235,97 @@ fn files_below(directory: &str) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+/// Returns the modules of a directory, each with those that it imports from, except its own parents and children.
+fn file_imports(directory: &str) -> BTreeSet<(String, String)> {
+    let module = |file: &Path| {
+        let path =
+            file.strip_prefix(directory).unwrap().with_extension("").to_string_lossy().replace('/', "::");
+        if path == "lib" || path == "main" { String::new() } else { path }
+    };
+    let modules: BTreeMap<String, String> =
+        files_below(directory).iter().map(|file| (module(file), code(file))).collect();
+    let mut exported: BTreeMap<(&str, String), String> = BTreeMap::new();
+    for (module, code) in &modules {
+        for start in ["pub use ", "pub(crate) use ", "pub(super) use "] {
+            for (at, _) in code.match_indices(start) {
+                for path in paths_at(&code[at + start.len()..]) {
+                    let name = path.rsplit("::").next().unwrap_or_default().to_owned();
+                    exported.insert((module, name), path);
+                }
+            }
+        }
+    }
+    let mut imports = BTreeSet::new();
+    for (module, code) in &modules {
+        let starts = ["crate::", "super::"].into_iter().flat_map(|start| code.match_indices(start));
+        for (at, _) in starts.filter(|(at, _)| !code[..*at].ends_with([':', '_'])) {
+            for path in paths_at(&code[at..]) {
+                let used = resolve(module, &path, &modules, &exported);
+                let is_related = used.is_empty()
+                    || format!("{used}::").starts_with(&format!("{module}::"))
+                    || module.starts_with(&format!("{used}::"));
+                if !is_related {
+                    imports.insert((module.clone(), used));
+                }
+            }
+        }
+    }
+    imports
+}
+
+/// Returns the module that a path in `module` leads to, through re-exports.
+fn resolve(
+    module: &str,
+    path: &str,
+    modules: &BTreeMap<String, String>,
+    exported: &BTreeMap<(&str, String), String>,
+) -> String {
+    let mut at: Vec<&str> = module.split("::").filter(|name| !name.is_empty()).collect();
+    let mut names = path.split("::").peekable();
+    while let Some(name) = names.next_if(|name| ["crate", "self", "super"].contains(name)) {
+        match name {
+            "crate" => at.clear(),
+            "super" => drop(at.pop()),
+            _ => {}
+        }
+    }
+    while let Some(name) =
+        names.next_if(|name| modules.contains_key(&[&at[..], &[*name]].concat().join("::")))
+    {
+        at.push(name);
+    }
+    let found = at.join("::");
+    let target = names.next().and_then(|name| exported.get_key_value(&(found.as_str(), name.to_owned())));
+    match target {
+        Some(((exporter, _), target)) if target != path => resolve(exporter, target, modules, exported),
+        _ => found,
+    }
+}
+
+/// Returns the paths that begin at the start of the text, one for each element of a group.
+fn paths_at(text: &str) -> Vec<String> {
+    fn expand(prefix: &str, text: &str, paths: &mut Vec<String>) -> usize {
+        let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
+        let length = text.find(is_end).unwrap_or(text.len());
+        let path = format!("{prefix}{}", &text[..length]);
+        if !text[length..].starts_with('{') {
+            paths.push(path);
+            return length.max(1);
+        }
+        let mut at = length + 1;
+        loop {
+            at += text[at..].find(|c: char| !c.is_whitespace() && c != ',').unwrap_or(text.len() - at);
+            if at == text.len() || text[at..].starts_with('}') {
+                return at + 1;
+            }
+            at += expand(&path, &text[at..], paths);
+        }
+    }
+    let mut paths = Vec::new();
+    expand("", text, &mut paths);
+    paths
 }
 
 /// Returns all files of the program and its crates except tests.

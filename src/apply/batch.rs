@@ -3,14 +3,13 @@
 //! A refused batch may have been carried out in part, so the workspace is listed first. Sources that the list
 //! does not show are sent again in halves, until the refused one is alone in its batch.
 
-use super::cleanup::CleanupTarget;
+use super::responses::{mark_not_applied, not_started, record_response};
 use super::{ApplyRun, PreparedConnect, error_chain, recreate};
-use crate::client::{CleanupAnswer, ConnectAnswer, RemoteError, RemoteErrorKind};
-use crate::model::{NonEmpty, ResolvedSource, SourceId};
-use crate::plan::{ActionResult, INTERRUPTED, Step, WorkspaceError};
-use crate::store::StoreChange;
+use crate::client::{CleanupAnswer, RemoteError, RemoteErrorKind};
+use crate::model::{NonEmpty, ResolvedSource, SourceId, SourceKey, SourceName};
+use crate::plan::{ActionResult, Step, WorkspaceError};
 use secrecy::ExposeSecret as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 
 /// Maximum size of a request body in bytes.
@@ -111,25 +110,35 @@ async fn handle_refusal(
     mark_not_applied(run, rest.iter().map(|ready| (ready.action, why.clone()))).await
 }
 
+/// A row to clean up.
+pub(super) struct CleanupTarget {
+    /// The action in the plan; rows that a replace left behind have none.
+    pub(super) action: Option<usize>,
+    pub(super) name: SourceName,
+    pub(super) key: SourceKey,
+    pub(super) id: SourceId,
+}
+
 /// Cleans up by recorded ids; the intents are recorded already.
 pub(super) async fn cleanup(run: &mut ApplyRun<'_>, going: Vec<CleanupTarget>) -> Result<(), WorkspaceError> {
     let mut batches = split(going, run.apply.batch, |_| 0);
     while let Some(batch) = batches.pop() {
         let stopping = (run.apply.stopping)();
-        let ids: Vec<SourceId> = batch.iter().map(|(_, _, _, id)| id.clone()).collect();
+        let ids: Vec<SourceId> = batch.iter().map(|target| target.id.clone()).collect();
         let Some(ids) = NonEmpty::from_vec(ids) else { continue };
         let result = if stopping { None } else { Some(run.apply.writer.cleanup(run.unit(), &ids).await) };
-        let give_up = |why: String| batch.iter().filter_map(move |going| Some((going.0?, why.clone())));
+        let give_up =
+            |why: String| batch.iter().filter_map(move |target| Some((target.action?, why.clone())));
         match result {
-            None => not_started(run, batch.iter().filter_map(|going| going.0)).await?,
+            None => not_started(run, batch.iter().filter_map(|target| target.action)).await?,
             Some(Ok(answer)) => record_cleanup_response(run, &batch, &answer),
             Some(Err(error)) => match classify(&error) {
                 FailureClass::Bisect if batch.len() > 1 => {
                     let sent = batch.len();
-                    let open = batch.iter().filter_map(|(.., id)| run.cleanup_of(id)).collect();
+                    let open = batch.iter().filter_map(|target| run.cleanup_of(&target.id)).collect();
                     run.refresh_after_refusal(&open).await?;
                     let mut rest = batch;
-                    rest.retain(|(.., id)| run.cleanup_of(id).is_some());
+                    rest.retain(|target| run.cleanup_of(&target.id).is_some());
                     // The ids that are gone may have been the only reason for the refusal.
                     if rest.len() < sent { batches.push(rest) } else { bisect(&mut batches, rest) }
                 }
@@ -144,7 +153,7 @@ pub(super) async fn cleanup(run: &mut ApplyRun<'_>, going: Vec<CleanupTarget>) -
 
 /// Records a cleanup response; only ids that the response names have failed.
 fn record_cleanup_response(run: &mut ApplyRun<'_>, batch: &[CleanupTarget], answer: &CleanupAnswer) {
-    for (action, name, _, id) in batch {
+    for CleanupTarget { action, name, id, .. } in batch {
         let named = answer.errors.iter().find(|error| error.is_of(Some(id), name.as_str()));
         match named.map(|error| &error.message).or(answer.rest.as_ref()) {
             Some(why) => run.refusal_reasons.extend(action.map(|action| (action, why.clone()))),
@@ -186,82 +195,6 @@ fn classify(error: &RemoteError) -> FailureClass {
 
 fn is_conflict(error: &RemoteError) -> bool {
     matches!(error.kind, RemoteErrorKind::Conflict(_))
-}
-
-/// Records a connect response, matched by name.
-///
-/// Sources that the response does not mention are decided by the next listing.
-pub(super) async fn record_response(
-    run: &mut ApplyRun<'_>,
-    batch: &[PreparedConnect],
-    answer: &ConnectAnswer,
-) -> Result<(), WorkspaceError> {
-    let refused: BTreeMap<&str, &str> = answer
-        .errors
-        .iter()
-        .filter_map(|error| Some((error.name.as_deref()?, error.message.as_str())))
-        .collect();
-    let ids: BTreeMap<&str, Option<&SourceId>> =
-        answer.connected.iter().filter_map(|row| Some((row.name.as_deref()?, row.id.as_ref()))).collect();
-    // The platform may return the name in a normalised form.
-    let alone = match (batch, answer.connected.as_slice()) {
-        ([_], [row]) if answer.errors.is_empty() => Some(row.id.as_ref()),
-        _ => None,
-    };
-    let all_taken = answer.errors.is_empty()
-        && answer.rest.is_none()
-        && (answer.connected.len() == batch.len() || answer.connected.is_empty());
-    for ready in batch {
-        let name = ready.source.name();
-        if let Some(why) = refused.get(name.as_str()) {
-            run.refusal_reasons.insert(ready.action, (*why).to_owned());
-            continue;
-        }
-        let id = ids.get(name.as_str()).copied().or(alone);
-        if let (None, Some(why)) = (id, &answer.rest) {
-            run.refusal_reasons.insert(ready.action, why.clone());
-            continue;
-        }
-        if id.is_some() || all_taken {
-            run.record_connected(ready.action, id.flatten().cloned());
-        }
-    }
-    Ok(())
-}
-
-/// Closes the intents of writes that were not sent because of a shutdown.
-async fn not_started(
-    run: &mut ApplyRun<'_>,
-    actions: impl IntoIterator<Item = usize>,
-) -> Result<(), WorkspaceError> {
-    let actions: Vec<usize> = actions.into_iter().collect();
-    let closed = actions.iter().filter_map(|action| run.close_intents_of(*action)).collect();
-    run.commit(closed).await?;
-    let skipped = ActionResult::Skipped(INTERRUPTED.to_owned());
-    run.set_results(actions.into_iter().map(|action| (action, skipped.clone())).collect());
-    Ok(())
-}
-
-/// Closes the intents of writes that certainly did not happen, and records why.
-pub(super) async fn mark_not_applied(
-    run: &mut ApplyRun<'_>,
-    actions: impl IntoIterator<Item = (usize, String)>,
-) -> Result<(), WorkspaceError> {
-    let mut changes = Vec::new();
-    let mut results = Vec::new();
-    for (n, why) in actions {
-        let action = &run.plan.actions[n];
-        let why = match action.step {
-            Step::Replace { .. } => format!("{why}; the old one stays"),
-            _ => why,
-        };
-        changes.extend(run.close_intents_of(n));
-        changes.push(StoreChange::Journal(Box::new(run.entry(action, Some(&why)))));
-        results.push((n, ActionResult::Failed(why)));
-    }
-    run.commit(changes).await?;
-    run.set_results(results);
-    Ok(())
 }
 
 /// Splits `elements` into batches, with the first batch last for `pop`.

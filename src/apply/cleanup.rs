@@ -2,14 +2,12 @@
 //!
 //! Invariant: a source is removed by its recorded id only.
 
-use super::{ApplyRun, batch};
-use crate::model::{IntentKind, SourceId, SourceKey, SourceName};
+use super::ApplyRun;
+use super::batch::{self, CleanupTarget};
+use crate::model::{IntentKind, SourceId, SourceName};
 use crate::plan::{ActionResult, Removal, Step, WorkspaceError};
 use crate::store::NewIntent;
 use std::collections::BTreeSet;
-
-/// A cleanup to send: its action in the plan, the name, the key and the id.
-pub(super) type CleanupTarget = (Option<usize>, SourceName, SourceKey, SourceId);
 
 impl<'a> ApplyRun<'a> {
     /// Records the intents and sends the cleanups in batches, always by recorded ids.
@@ -27,7 +25,12 @@ impl<'a> ApplyRun<'a> {
                 self.set(n, ActionResult::Skipped(format!("{to} is not there yet")));
                 continue;
             }
-            going.push((Some(n), action.name.clone(), action.source.clone(), id.clone()));
+            going.push(CleanupTarget {
+                action: Some(n),
+                name: action.name.clone(),
+                key: action.source.clone(),
+                id: id.clone(),
+            });
         }
         self.send_cleanup(going).await
     }
@@ -64,13 +67,20 @@ impl<'a> ApplyRun<'a> {
             .filter(|action| matches!(action.step, Step::Connect { .. } | Step::Replace { .. }))
             .map(|action| &action.name)
             .collect();
-        let mut left: Vec<CleanupTarget> = Vec::new();
+        let mut left = Vec::new();
         for (name, owned) in touched.into_iter().filter_map(|name| self.inventory.managed.get_key_value(name))
         {
             let ids = owned.superseded.iter().filter(|id| !planned.contains(id));
-            let of_it = ids.map(|id| (None, name.clone(), owned.key.clone(), id.clone())).collect::<Vec<_>>();
-            if of_it.is_empty() || self.write_locks.begin(name) {
-                left.extend(of_it);
+            let rows: Vec<_> = ids
+                .map(|id| CleanupTarget {
+                    action: None,
+                    name: name.clone(),
+                    key: owned.key.clone(),
+                    id: id.clone(),
+                })
+                .collect();
+            if rows.is_empty() || self.write_locks.begin(name) {
+                left.extend(rows);
             } else {
                 self.outcome.waits_for_sync = true;
             }
@@ -81,15 +91,15 @@ impl<'a> ApplyRun<'a> {
     async fn send_cleanup(&mut self, going: Vec<CleanupTarget>) -> Result<(), WorkspaceError> {
         let intents = going
             .iter()
-            .map(|(_, name, key, id)| NewIntent {
-                name: name.clone(),
-                key: key.clone(),
-                kind: IntentKind::Cleanup(id.clone()),
+            .map(|target| NewIntent {
+                name: target.name.clone(),
+                key: target.key.clone(),
+                kind: IntentKind::Cleanup(target.id.clone()),
                 before: Vec::new(),
                 declared: None,
             })
             .collect();
-        let actions = going.iter().map(|going| going.0).collect();
+        let actions = going.iter().map(|target| target.action).collect();
         self.record(actions, intents).await?;
         let sent = batch::cleanup(self, going).await;
         self.restart_settle_time().await?;

@@ -3,7 +3,8 @@
 //! If the new definition fails, the old one is connected again. Only runs if the policy permits it and the
 //! old definition can be restored.
 
-use super::{ApplyRun, PreparedConnect, batch, error_chain};
+use super::responses::{mark_not_applied, record_response};
+use super::{ApplyRun, PreparedConnect, error_chain};
 use crate::model::{IntentKind, LastApplied, NonEmpty, OnConflict, ResolvedSource, SourceId};
 use crate::plan::{Action, ActionResult, Step, WorkspaceError};
 use crate::store::{JournalEntry, NewIntent, StoreChange};
@@ -31,7 +32,7 @@ pub(super) async fn recreate(
             Err(why) => {
                 let why = format!("the platform refuses to replace it in place, and {why}");
                 run.quarantine(ready.action, &why).await?;
-                batch::mark_not_applied(run, [(ready.action, why)]).await?;
+                mark_not_applied(run, [(ready.action, why)]).await?;
                 continue;
             }
         };
@@ -49,7 +50,7 @@ pub(super) async fn recreate(
                 halted.since.strftime("%H:%M")
             );
             run.quarantine(ready.action, &why).await?;
-            batch::mark_not_applied(run, [(ready.action, why)]).await?;
+            mark_not_applied(run, [(ready.action, why)]).await?;
             continue;
         }
         // The source is removed for a moment, so this counts as a removal.
@@ -57,7 +58,7 @@ pub(super) async fn recreate(
             let why = "the platform refuses to replace it in place, and `max_cleanup` permits no more \
                        removals in this hour";
             run.quarantine(ready.action, why).await?;
-            batch::mark_not_applied(run, [(ready.action, why.to_owned())]).await?;
+            mark_not_applied(run, [(ready.action, why.to_owned())]).await?;
             continue;
         };
         run.remaining_removals = spare;
@@ -114,7 +115,7 @@ async fn replace_or_restore(
     run.commit(vec![StoreChange::Journal(Box::new(removed(run, action, old)))]).await?;
     let error = match run.apply.writer.connect(run.unit(), &NonEmpty::one(&*ready.source)).await {
         Ok(answer) => {
-            batch::record_response(run, std::slice::from_ref(ready), &answer).await?;
+            record_response(run, std::slice::from_ref(ready), &answer).await?;
             match answer.errors.into_iter().next() {
                 None => return Ok(Ok(())),
                 Some(error) => error.message,
@@ -145,7 +146,7 @@ async fn replace_or_restore(
     let put_back = run.apply.writer.connect(run.unit(), &NonEmpty::one(&fallback.0)).await;
     let failure = match put_back {
         Ok(answer) => {
-            batch::record_response(run, std::slice::from_ref(ready), &answer).await?;
+            record_response(run, std::slice::from_ref(ready), &answer).await?;
             answer.errors.into_iter().next().map(|error| error.message)
         }
         Err(error) => Some(error_chain(&error)),

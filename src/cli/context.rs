@@ -2,10 +2,10 @@
 
 use super::args::{Common, Format};
 use super::local_platform::{self, LocalPlatform, LocalPlatformMode};
-use super::plan_cache::CachedStart;
 use super::select::Selector;
 use super::{CommandError, Exit, progress};
 use crate::client::{ApiReader, BaseUrl};
+use crate::config::ParseCache;
 use crate::load::{FileIndex, LoadCache, LoadedConfig};
 use crate::model::{FingerprintKey, WorkspaceRef};
 use crate::plan::{Action, ActionKind, Overrides, Plan, Step, WorkspacePlan};
@@ -20,6 +20,16 @@ use tokio::sync::Semaphore;
 
 /// Default quiet time of the files before a removal.
 const QUIET_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Start of a run that only parses what may have changed.
+pub(super) struct CachedStart {
+    /// The files.
+    pub(super) tree: tree::TreeSnapshot,
+    /// Makes the load skip the units that are in sync.
+    pub(super) cache: ParseCache,
+    /// Client that has listed the cached units already.
+    pub(super) reader: ApiReader,
+}
 
 /// Settings, files, platform and state, opened for one command.
 pub(super) struct CommandContext {

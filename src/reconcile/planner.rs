@@ -89,6 +89,14 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Returns true if there is nothing to do, now or at a later time.
+    fn has_nothing_to_do(&self) -> bool {
+        self.plan.is_unchanged()
+            && self.corrections.is_empty()
+            && self.settle_wait.is_none()
+            && self.inventory.intents.is_empty()
+    }
+
     fn failed(desired: Arc<DesiredWorkspace>, error: WorkspaceError) -> Self {
         Self {
             plan: WorkspacePlan::failed(desired, error),
@@ -310,9 +318,11 @@ impl Planner {
         if let (Some(version), Some(values)) = (version, values)
             && quarantine.blocked.is_empty()
             && quarantine.corrected.is_empty()
+            && task.released.is_empty()
+            && made.has_nothing_to_do()
         {
             made.input_fingerprint =
-                InputFingerprint::of(task, &made, listed.digest(&self.key), values, version);
+                Some(InputFingerprint::new(task, listed.digest(&self.key), values, version));
         }
         Ok(made)
     }

@@ -5,7 +5,7 @@
 //! only for the same declaration, the same response of the platform, the same secrets, and a state
 //! that no other process has written since. A failed pass removes it.
 
-use super::{Planned, Task};
+use super::Task;
 use crate::client::ListDigest;
 use crate::model::{CompressedWorkspace, Fingerprint, FingerprintKey, SecretRef, WorkspaceRef};
 use crate::secrets::Secrets;
@@ -57,28 +57,16 @@ impl UnchangedCache {
 }
 
 impl InputFingerprint {
-    /// Creates an entry; `None` if there is anything to do now or at a later time.
+    /// Creates an entry.
     ///
     /// `state` is the state's version from before it was read.
-    pub(super) fn of(
+    pub(super) fn new(
         task: &Task,
-        made: &Planned,
         list: ListDigest,
         secrets: Vec<(SecretRef, Fingerprint)>,
         state: i64,
-    ) -> Option<Self> {
-        let quiet = made.plan.is_unchanged()
-            && made.corrections.is_empty()
-            && made.settle_wait.is_none()
-            && made.inventory.intents.is_empty()
-            && task.released.is_empty();
-        quiet.then(|| Self {
-            declared: Arc::clone(&task.desired),
-            owner: task.owner.clone(),
-            list,
-            secrets,
-            state,
-        })
+    ) -> Self {
+        Self { declared: Arc::clone(&task.desired), owner: task.owner.clone(), list, secrets, state }
     }
 
     /// Returns the digest of the platform's list.

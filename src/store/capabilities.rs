@@ -2,7 +2,7 @@
 
 use super::codec::{self, instant, nanoseconds};
 use super::error::DbError;
-use super::{Store, StoreError, inventory};
+use super::{Store, StoreError, unit_number};
 use crate::model::{SourceName, WorkspaceRef};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -50,7 +50,7 @@ impl Store {
             });
             let Some((since, workspace, scope, name)) = row.optional()? else { return Ok(None) };
             let unit = codec::unit(workspace, scope, "halted")?;
-            let number = inventory::number(connection, platform, &unit)?;
+            let number = unit_number::number(connection, platform, &unit)?;
             let is_back = connection
                 .prepare_cached("SELECT 1 FROM owned WHERE unit = ?1 AND name = ?2")?
                 .exists(params![number, name])?;
@@ -73,7 +73,7 @@ impl Store {
     pub async fn separate_syncs(&self, unit: &WorkspaceRef) -> Result<BTreeSet<SourceName>, StoreError> {
         let unit = unit.clone();
         self.read(move |connection, platform| {
-            let Some(unit) = inventory::number(connection, platform, &unit)? else {
+            let Some(unit) = unit_number::number(connection, platform, &unit)? else {
                 return Ok(BTreeSet::new());
             };
             let mut statement = connection.prepare_cached("SELECT name FROM alone WHERE unit = ?1")?;
@@ -95,7 +95,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let unit = unit.clone();
         self.write(move |connection, platform| {
-            let unit = inventory::ensure_number(connection, platform, &unit)?;
+            let unit = unit_number::ensure_number(connection, platform, &unit)?;
             let mut statement = connection.prepare_cached(match alone {
                 true => "INSERT OR IGNORE INTO alone VALUES (?1, ?2)",
                 false => "DELETE FROM alone WHERE unit = ?1 AND name = ?2",
@@ -141,7 +141,7 @@ pub(super) fn doubted_since(
     platform: &str,
     unit: &WorkspaceRef,
 ) -> Result<Option<Timestamp>, DbError> {
-    let Some(unit) = inventory::number(connection, platform, unit)? else { return Ok(None) };
+    let Some(unit) = unit_number::number(connection, platform, unit)? else { return Ok(None) };
     let mut statement = connection.prepare_cached("SELECT since FROM doubted WHERE unit = ?1")?;
     Ok(statement.query_row([unit], |row| row.get(0)).optional()?.map(instant))
 }

@@ -1,12 +1,10 @@
 //! Encoding of values in the database: JSON as text, instants as nanoseconds.
 
 use super::error::DbError;
-use super::inventory::NewIntent;
 use super::{StoreError, db};
 use crate::model::compress;
 use crate::model::{
-    ConfigValue, Definition, IntentKind, ManagedSource, Scope, SentConnect, SourceId, WorkspaceId,
-    WorkspaceRef,
+    ConfigValue, Definition, ManagedSource, Scope, SentConnect, SourceId, WorkspaceId, WorkspaceRef,
 };
 use jiff::Timestamp;
 use rusqlite::types::Value as Stored;
@@ -63,19 +61,6 @@ impl JsonSafe for ManagedSource {
         let of_sent =
             |sent: &SentConnect| sent.applied.as_ref().is_none_or(|applied| applied.definition.is_plain());
         self.applied.definition.is_plain() && self.sent.iter().all(of_sent)
-    }
-}
-
-impl JsonSafe for [NewIntent] {
-    fn is_plain(&self) -> bool {
-        self.iter().all(|intent| match &intent.kind {
-            IntentKind::Connect(applied) => applied.definition.is_plain(),
-            IntentKind::Cleanup(_) => true,
-        })
-    }
-
-    fn length(&self) -> usize {
-        1024 * self.len()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Database thread: one thread owns the database, callers send it work.
 
 use super::error::DbError;
-use super::read_immutable::read_immutable;
+use super::read_immutable::{BUSY_TIMEOUT, read_immutable};
 use super::schema::{self, SchemaVersion};
 use super::{Store, StoreError, database};
 use rusqlite::backup::Backup;
@@ -16,11 +16,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// Maximum wait for another process's write.
-///
-/// Writes take milliseconds; the margin is for a stalled disk.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Capacity of the statement cache, larger than the number of statements.
 const STATEMENTS: usize = 64;

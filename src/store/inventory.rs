@@ -1,10 +1,11 @@
 //! Managed sources and the intents of writes.
 
 use super::capabilities;
-use super::codec::{self, instant, nanoseconds};
+use super::codec::{self, JsonSafe, instant, nanoseconds};
 use super::error::DbError;
 use super::journal::{self, JournalEntry};
 use super::quarantine::{self, QuarantineEntry};
+use super::unit_number::{ensure_number, number};
 use super::{Store, StoreError, plan_cache};
 use crate::model::{
     Answered, DeclarationHash, Forgotten, Intent, IntentKind, Inventory, ManagedSource, SourceId, SourceKey,
@@ -29,6 +30,19 @@ pub struct NewIntent {
     pub before: Vec<SourceId>,
     /// Declaration of the source in the files.
     pub declared: Option<DeclarationHash>,
+}
+
+impl JsonSafe for [NewIntent] {
+    fn is_plain(&self) -> bool {
+        self.iter().all(|intent| match &intent.kind {
+            IntentKind::Connect(applied) => applied.definition.is_plain(),
+            IntentKind::Cleanup(_) => true,
+        })
+    }
+
+    fn length(&self) -> usize {
+        1024 * self.len()
+    }
 }
 
 /// Intents per row; each has one bit in the row's `open` column.
@@ -212,32 +226,6 @@ fn prepare_write(connection: &Connection, platform: &str, unit: &WorkspaceRef) -
     let number = ensure_number(connection, platform, unit)?;
     plan_cache::invalidate(connection, number)?;
     Ok(number)
-}
-
-/// Returns the unit's number; assigns one if it has none.
-pub(super) fn ensure_number(
-    connection: &Connection,
-    platform: &str,
-    unit: &WorkspaceRef,
-) -> Result<i64, DbError> {
-    if let Some(number) = number(connection, platform, unit)? {
-        return Ok(number);
-    }
-    let mut statement =
-        connection.prepare_cached("INSERT INTO units (platform, workspace, scope) VALUES (?1, ?2, ?3)")?;
-    Ok(statement.insert([platform, unit.workspace.as_str(), unit.scope.as_str()])?)
-}
-
-/// Returns the unit's number, if it has one.
-pub(super) fn number(
-    connection: &Connection,
-    platform: &str,
-    unit: &WorkspaceRef,
-) -> Result<Option<i64>, DbError> {
-    let mut statement = connection
-        .prepare_cached("SELECT unit FROM units WHERE platform = ?1 AND workspace = ?2 AND scope = ?3")?;
-    let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
-    Ok(statement.query_row(of, |row| row.get(0)).optional()?)
 }
 
 /// Target of a list of changes.

@@ -2,7 +2,7 @@
 //!
 //! Writing to a unit invalidates its entry.
 
-use super::{Store, StoreError, codec, inventory};
+use super::{Store, StoreError, codec, unit_number};
 use crate::model::WorkspaceRef;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -56,14 +56,14 @@ impl Store {
                 connection.execute("INSERT OR REPLACE INTO ground VALUES (?1, ?2)", [&root, &kept.ground])?;
             }
             for unit in &gone {
-                if let Some(unit) = inventory::number(connection, platform, unit)? {
+                if let Some(unit) = unit_number::number(connection, platform, unit)? {
                     let mut statement =
                         connection.prepare_cached("DELETE FROM settled WHERE unit = ?1 AND root = ?2")?;
                     statement.execute(params![unit, root])?;
                 }
             }
             for (unit, found) in &kept.entries {
-                let unit = inventory::ensure_number(connection, platform, unit)?;
+                let unit = unit_number::ensure_number(connection, platform, unit)?;
                 let mut statement = connection.prepare_cached(
                     "INSERT OR REPLACE INTO settled (unit, root, found) VALUES (?1, ?2, ?3)",
                 )?;

@@ -1,11 +1,16 @@
 //! Reads of a database file that leave no files behind.
 
 use super::StoreError;
-use super::db::BUSY_TIMEOUT;
 use super::error::DbError;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Maximum wait for another process's write.
+///
+/// Writes take milliseconds; the margin is for a stalled disk.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Attempts at a lock-free read before reading with locks.
 const IMMUTABLE_READ_ATTEMPTS: usize = 3;

@@ -22,7 +22,7 @@
 mod additions;
 mod adopt;
 mod applied;
-mod codes;
+mod case;
 mod decide;
 mod diff;
 mod elsewhere;
@@ -35,9 +35,9 @@ mod removal;
 pub mod saved;
 mod step;
 
+pub use crate::model::{ActionKind, ErrorKind, WithheldReason};
 pub use applied::was_applied;
-pub use codes::{ActionKind, ErrorKind, WithheldReason};
-pub use decide::with_location;
+pub use case::with_location;
 pub use diff::{ChangeKind, FieldChange, FieldDiff, compare, compare_unmanaged, record_readback};
 pub use elsewhere::{Declarations, Departure, Rejected, withhold_departures};
 pub use guard::{ApprovedPlan, ApprovedWorkspace, HostLimits, Overrides, approve};
@@ -410,7 +410,7 @@ fn plan_declared(input: &PlanInput<'_>, listed: &ListingIndex<'_>) -> WorkspaceP
         plan.in_place = input.upserts;
         let mut tally = AdditionCount::default();
         for (index, source) in input.desired.sources.iter().enumerate() {
-            let case = decide::SourceCase::new(input, index, source, listed.rows(&source.name), by_platform);
+            let case = case::SourceCase::new(input, index, source, listed.rows(&source.name), by_platform);
             case.decide(&mut tally, &mut plan);
         }
         (plan, tally)

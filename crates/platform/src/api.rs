@@ -6,21 +6,21 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{Query, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use super::PlatformError;
-use super::connectors::ConfigError;
 use super::definition::parse_name;
-use super::endpoints::{self, PlatformCore};
+use super::endpoints;
 use super::openapi;
+use super::platform_core::PlatformCore;
+use super::response::{ApiResponse, json_response};
 
 /// Maximum size of a body in bytes; 10,000 sources fit.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -50,78 +50,6 @@ impl RequestToken {
         let different = self.0.iter().zip(digest).fold(0, |different, (a, b)| different | (a ^ b));
         scheme.eq_ignore_ascii_case(b"Bearer ") && different == 0
     }
-}
-
-/// Response envelope with its status code.
-#[derive(Debug)]
-pub(super) struct ApiResponse {
-    code: StatusCode,
-    status: &'static str,
-    message: String,
-    data: Value,
-    header: Option<(&'static str, &'static str)>,
-}
-
-impl ApiResponse {
-    pub(super) fn success(message: impl Into<String>, data: Value) -> Self {
-        Self { code: StatusCode::OK, status: "success", message: message.into(), data, header: None }
-    }
-
-    /// The request was carried out and has an error to report.
-    pub(super) fn failure(message: impl Into<String>, data: Value) -> Self {
-        Self { status: "error", ..Self::success(message, data) }
-    }
-
-    /// A name exists already, and nothing was changed.
-    pub(super) fn conflict(message: impl Into<String>, data: Value) -> Self {
-        Self { code: StatusCode::CONFLICT, status: "conflict", ..Self::failure(message, data) }
-    }
-
-    pub(super) fn refused(code: StatusCode, message: impl Into<String>) -> Self {
-        Self { code, ..Self::failure(message, Value::Null) }
-    }
-
-    pub(super) fn unprocessable(message: impl Into<String>) -> Self {
-        Self::refused(StatusCode::UNPROCESSABLE_ENTITY, message)
-    }
-
-    /// Adds data to the response.
-    pub(super) fn with_data(self, data: Value) -> Self {
-        Self { data, ..self }
-    }
-
-    fn with_header(self, name: &'static str, value: &'static str) -> Self {
-        Self { header: Some((name, value)), ..self }
-    }
-}
-
-impl From<PlatformError> for ApiResponse {
-    fn from(error: PlatformError) -> Self {
-        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        tracing::error!(%error, cause, "a call to the local platform failed");
-        Self::refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
-    }
-}
-
-impl From<ConfigError> for ApiResponse {
-    fn from(unfit: ConfigError) -> Self {
-        Self::unprocessable(unfit.into_message())
-    }
-}
-
-impl IntoResponse for ApiResponse {
-    fn into_response(self) -> Response {
-        let body = json!({ "status": self.status, "message": self.message, "data": self.data });
-        let mut response = json_response(self.code, body.to_string());
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
-        }
-        response
-    }
-}
-
-fn json_response(code: StatusCode, body: String) -> Response {
-    (code, [(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
 struct ApiState {

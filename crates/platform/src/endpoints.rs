@@ -1,102 +1,26 @@
 //! The six endpoints of the contract.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::api::ApiResponse;
+use super::PlatformError;
 use super::connectors::{self, ConnectorContext, OpenedSource, ReadError, Stop, catch_panic};
 use super::definition::{SourceSpec, SyncOptions, WorkspaceKey, kind_and_config, scope, source_ids};
-use super::registry::{Connected, RegisteredSource, Registry};
-use super::storage::PlatformStore;
+use super::platform_core::{PlatformCore, SyncInProgress};
+use super::registry::{Connected, RegisteredSource};
+use super::response::ApiResponse;
 use super::sync::{self, SyncOutcome, now};
-use super::{NameConflict, PlatformError};
 use wellspring_sensitive::masked;
 
 /// Maximum duration of a test or a schema request.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Maximum number of sources read at once; others wait.
-const MAX_CONCURRENT_READS: usize = 8;
 
 type BodyFields = Map<String, Value>;
-/// Running syncs by source id, with the unit and the stop signal.
-type RequestsInFlight = BTreeMap<String, (WorkspaceKey, watch::Sender<Option<Stop>>)>;
-
-/// State shared by the endpoints.
-pub(super) struct PlatformCore {
-    pub(super) catalogue: Registry,
-    pub(super) store: PlatformStore,
-    pub(super) reach: ConnectorContext,
-    on_conflict: NameConflict,
-    /// Locks of sources, held during a sync or cleanup.
-    source_locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    /// Running syncs by source id.
-    syncing: Mutex<RequestsInFlight>,
-    workers: Arc<Semaphore>,
-}
-
-impl PlatformCore {
-    pub(super) fn new(
-        catalogue: Registry,
-        store: PlatformStore,
-        reach: ConnectorContext,
-        on_conflict: NameConflict,
-    ) -> Self {
-        Self {
-            catalogue,
-            store,
-            reach,
-            on_conflict,
-            source_locks: Mutex::default(),
-            syncing: Mutex::default(),
-            workers: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),
-        }
-    }
-
-    async fn lock_source(&self, id: &str) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut busy = self.source_locks.lock().unwrap_or_else(PoisonError::into_inner);
-            // Unused locks are removed from time to time.
-            if busy.len() >= 1024 {
-                busy.retain(|_, lock| Arc::strong_count(lock) > 1);
-            }
-            Arc::clone(busy.entry(id.to_owned()).or_default())
-        };
-        lock.lock_owned().await
-    }
-
-    fn syncing(&self) -> MutexGuard<'_, RequestsInFlight> {
-        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A running sync, which ends on drop, also when the client disconnects.
-struct SyncInProgress<'c> {
-    core: &'c PlatformCore,
-    id: &'c str,
-    stop: watch::Sender<Option<Stop>>,
-}
-
-impl<'c> SyncInProgress<'c> {
-    fn begin(core: &'c PlatformCore, unit: &WorkspaceKey, id: &'c str) -> Self {
-        let stop = watch::Sender::new(None);
-        core.syncing().insert(id.to_owned(), (unit.clone(), stop.clone()));
-        Self { core, id, stop }
-    }
-}
-
-impl Drop for SyncInProgress<'_> {
-    fn drop(&mut self) {
-        self.stop.send_if_modified(|stop| stop.is_none() && stop.replace(Stop::CallerLeft).is_none());
-        self.core.syncing().remove(self.id);
-    }
-}
-
 /// Connects the valid sources of a request and reports the others in `errors`.
 pub(super) async fn connect(
     core: &Arc<PlatformCore>,

@@ -1,10 +1,9 @@
 //! Assembles units from one or several files.
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::Span;
-use super::fields::display_key;
 use super::policy::PartialPolicy;
-use super::settings::{AliasId, RepoSettings};
+use super::repo_settings::{AliasId, RepoSettings};
 use super::sink::DiagnosticSink;
 use super::workspace::FileContents;
 use crate::model::{DesiredSource, DesiredWorkspace, Moved, Policy, Scope, WorkspaceRef};

@@ -5,9 +5,6 @@
 //! contributes to the same units.
 
 use super::SourceFile;
-use super::diagnostic::Diagnostic;
-use super::document::Span;
-use super::workspace::FileContents;
 use crate::model::{CompressedWorkspace, WorkspaceRef};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
@@ -103,16 +100,6 @@ impl WorkspaceFingerprint {
     pub fn is_current(&self, digest: impl Fn(&str) -> Option<TextDigest>) -> bool {
         self.files.iter().all(|file| digest(&file.path) == Some(file.digest))
     }
-}
-
-/// Result of parsing one file, with its diagnostics.
-pub(super) struct ParsedFile {
-    pub(super) contents: FileContents,
-    pub(super) diagnostics: Vec<(Span, Diagnostic)>,
-    /// Number of errors in the file itself, including unlisted ones.
-    pub(super) errors: usize,
-    /// Bytes that its sources take.
-    pub(super) weight: usize,
 }
 
 impl<'a> CachedFileText<'a> {

@@ -1,6 +1,6 @@
 //! Validates cron expressions and time zones.
 
-use super::fields::display_key;
+use super::diagnostic::display_key;
 use super::suggest::did_you_mean;
 use crate::zones;
 use croner::errors::CronError;

@@ -210,3 +210,14 @@ impl Serialize for Code {
         serializer.serialize_str(self.as_str())
     }
 }
+
+/// Formats a key for messages: one line, of bounded length.
+pub(super) fn display_key(text: &str) -> String {
+    const MAX_SHOWN_CHARS: usize = 80;
+    let plain: String = text.chars().flat_map(char::escape_debug).take(MAX_SHOWN_CHARS + 1).collect();
+    if plain.chars().count() > MAX_SHOWN_CHARS {
+        format!("{}…", plain.chars().take(MAX_SHOWN_CHARS).collect::<String>())
+    } else {
+        plain
+    }
+}

@@ -1,7 +1,7 @@
 //! Effective values of a source after defaults and template, with locations.
 
 use super::document::{Document, SpannedTable, SpannedValue, TomlValue};
-use super::settings::{FILE_NAME, Lookup, RepoSettings};
+use super::repo_settings::{FILE_NAME, Lookup, RepoSettings};
 use super::sink::DiagnosticSink;
 use super::{SourceFile, fields, parse, references, settings};
 use crate::model::{DesiredSource, FieldPath, SourceLocation, toml_key, toml_string};

@@ -4,13 +4,11 @@
 
 use super::FILE_NAME;
 use super::assemble::{self, ByWorkspace};
-use super::cache::{
-    CachedContent, CachedFile, CachedFileText, CachedWorkspace, NeedsText, ParseCache, ParsedFile,
-};
+use super::cache::{CachedContent, CachedFile, CachedFileText, CachedWorkspace, NeedsText, ParseCache};
 use super::diagnostic::Code;
 use super::document::{self, Span, small};
-use super::settings::RepoSettings;
-use super::sink::DiagnosticSink;
+use super::repo_settings::RepoSettings;
+use super::sink::{DiagnosticSink, FileDiagnostics};
 use super::workspace::{self, FileContents};
 use super::{CompressFn, Parallel, parse};
 use crate::model::{BrokenFile, CompressedWorkspace, UnchangedWorkspace, WorkspaceRef};
@@ -85,6 +83,14 @@ struct FileEntry {
     single: Option<CachedContent>,
 }
 
+/// Result of parsing one file.
+struct ParsedFile {
+    contents: FileContents,
+    diagnostics: FileDiagnostics,
+    /// The file's unit, if no other file contributes to it.
+    single: Option<Arc<CompressedWorkspace>>,
+}
+
 /// States if other files contribute to the units of the parsed ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SharedWorkspaces {
@@ -136,8 +142,7 @@ impl<'r, 'a> FileSet<'r, 'a> {
             return Err(NeedsText(missing));
         }
         numbers.iter().filter_map(|n| self.entries.get(n)).for_each(|entry| findings.release(entry.weight));
-        let parsed: Vec<OnceLock<(ParsedFile, Option<Arc<CompressedWorkspace>>)>> =
-            numbers.iter().map(|_| OnceLock::new()).collect();
+        let parsed: Vec<OnceLock<ParsedFile>> = numbers.iter().map(|_| OnceLock::new()).collect();
         let (documents, shared) = (findings.documents, findings.limits.clone());
         spread(numbers.len(), &|at| {
             let mut own = DiagnosticSink::for_file(documents, &shared);
@@ -149,20 +154,22 @@ impl<'r, 'a> FileSet<'r, 'a> {
                 }
                 _ => None,
             };
-            let alone = alone.map(|unit| Arc::new((self.keep)(unit)));
-            let _ = parsed[at].set((own.into_parsed_file(reading), alone));
+            let single = alone.map(|unit| Arc::new((self.keep)(unit)));
+            let diagnostics = own.into_file(reading.document);
+            reading.is_valid = diagnostics.has_no_errors();
+            let _ = parsed[at].set(ParsedFile { contents: reading, diagnostics, single });
         });
         for (n, parsed) in numbers.into_iter().zip(parsed.into_iter().filter_map(OnceLock::into_inner)) {
-            let (learned, alone) = parsed;
-            findings.merge(&learned);
-            let units = match &alone {
-                Some(alone) => Some(Arc::from([alone.unit.clone()])),
-                None => learned.contents.all_units().map(|units| units.into_iter().collect()),
+            let ParsedFile { contents, diagnostics, single } = parsed;
+            findings.merge(&diagnostics);
+            let workspaces = match &single {
+                Some(single) => Some(Arc::from([single.unit.clone()])),
+                None => contents.all_units().map(|units| units.into_iter().collect()),
             };
-            let weight = learned.weight;
-            let learned = alone.is_none().then(|| Box::new(learned.contents));
-            let alone = alone.map(CachedContent::Workspace);
-            self.entries.insert(n, FileEntry { workspaces: units, weight, contents: learned, single: alone });
+            let contents = if single.is_none() { Some(Box::new(contents)) } else { None };
+            let single = single.map(CachedContent::Workspace);
+            let weight = diagnostics.weight;
+            self.entries.insert(n, FileEntry { workspaces, weight, contents, single });
         }
         Ok(())
     }

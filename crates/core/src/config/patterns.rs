@@ -1,8 +1,8 @@
 //! `files`: patterns of the files to read.
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable};
-use super::fields::{self, display_key};
+use super::fields;
 use super::sink::DiagnosticSink;
 use super::suggest;
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};

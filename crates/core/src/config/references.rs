@@ -1,8 +1,7 @@
 //! Parses `${NAME}` in strings, and `{ secret = "env:NAME" }`.
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, TomlValue};
-use super::fields::display_key;
 use super::sink::DiagnosticSink;
 use crate::model::{SecretRef, Segment};
 

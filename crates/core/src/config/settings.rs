@@ -1,134 +1,20 @@
 //! `wellspring.toml`: platform, aliases, defaults, templates and policy.
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, SpannedValue, TableEntry, TomlValue};
-use super::fields::{self, display_key, unknown_keys};
-use super::patterns::{self, Patterns};
-use super::policy::{self, PartialPolicy};
+use super::fields::{self, unknown_keys};
+use super::keys;
+use super::patterns;
+use super::policy;
 use super::references;
+use super::repo_settings::{
+    Alias, AliasId, FILE_NAME, Lookup, NoValue, RESERVED, RepoSettings, Variable, parse_workspace_id,
+    reserved, scope,
+};
 use super::sink::{DiagnosticSink, HeapSize};
 use super::source;
-use crate::model::{PlatformUrl, Scope, Segment, WorkspaceId, WorkspaceRef};
+use crate::model::{PlatformUrl, Scope, Segment, WorkspaceId};
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-/// Name of the settings file, at the project root.
-pub const FILE_NAME: &str = "wellspring.toml";
-
-pub(super) const KEYS: [&str; 6] = ["platform", "workspaces", "defaults", "templates", "policy", "files"];
-
-pub(super) const PLATFORM_KEYS: [&str; 3] = ["url", "owner", "settle"];
-
-pub(super) const ALIAS_KEYS: [&str; 2] = ["id", "scope"];
-
-/// Result of looking up an environment variable for `wellspring.toml`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lookup {
-    /// The value.
-    Set(String),
-    /// The variable is not set.
-    Unset,
-    /// The host does not permit the variable here.
-    Refused,
-}
-
-impl From<Option<String>> for Lookup {
-    fn from(value: Option<String>) -> Self {
-        value.map_or(Self::Unset, Self::Set)
-    }
-}
-
-impl Lookup {
-    /// Returns the value, if any.
-    #[must_use]
-    pub fn value(self) -> Option<String> {
-        match self {
-            Self::Set(value) => Some(value),
-            Self::Unset | Self::Refused => None,
-        }
-    }
-}
-
-/// Function that looks up an environment variable.
-pub(super) type Variable<'v> = &'v dyn Fn(&str) -> Lookup;
-
-/// A variable that is unset or refused.
-pub(super) struct NoValue {
-    name: String,
-    refused: bool,
-}
-
-impl NoValue {
-    pub(super) fn code(&self) -> Code {
-        if self.refused { Code::RefusedVariable } else { Code::UnsetVariable }
-    }
-
-    /// Completes the sentence "the variable `NAME`, which …".
-    pub(super) fn describe(&self) -> String {
-        let why = if self.refused { "this host does not permit here" } else { "is not set" };
-        format!("the variable `{}`, which {why}", self.name)
-    }
-
-    pub(super) fn help(&self) -> String {
-        match self.refused {
-            true => format!(
-                "write the value; or permit the variable on the host: `[variables] allow = [\"{0}\"]` in its file, or WELLSPRING_VARIABLES={0}",
-                self.name
-            ),
-            false => "set the variable, or write the value".to_owned(),
-        }
-    }
-}
-
-/// Settings of `wellspring.toml`; all are empty without one.
-#[derive(Default)]
-pub(super) struct RepoSettings<'a> {
-    /// True if there is no such file.
-    pub(super) absent: bool,
-    /// True if all names it defines are known, even if it has other errors.
-    pub(super) names_complete: bool,
-    pub(super) platform: Option<PlatformUrl>,
-    pub(super) owner: Option<String>,
-    pub(super) settle: Option<Duration>,
-    pub(super) aliases: BTreeMap<String, Alias>,
-    pub(super) defaults: SpannedTable<'a>,
-    pub(super) templates: BTreeMap<String, (SpannedTable<'a>, Span)>,
-    /// Sizes of the templates and of the defaults, which each source may multiply.
-    pub(super) sizes: BTreeMap<String, HeapSize>,
-    pub(super) default_size: HeapSize,
-    pub(super) policy: PartialPolicy,
-    /// Patterns of the files to read, if any.
-    pub(super) files: Option<Patterns>,
-}
-
-impl RepoSettings<'_> {
-    /// Returns the aliases with a known id.
-    pub(super) fn units(&self) -> BTreeMap<String, WorkspaceRef> {
-        let unit = |alias: &Alias| match &alias.id {
-            AliasId::Known(id) => {
-                Some(WorkspaceRef { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
-            }
-            _ => None,
-        };
-        self.aliases.iter().filter_map(|(name, alias)| Some((name.clone(), unit(alias)?))).collect()
-    }
-}
-
-/// A workspace alias.
-pub(super) struct Alias {
-    pub(super) id: AliasId,
-    pub(super) scope: Option<Scope>,
-    pub(super) span: Span,
-}
-
-/// The id of an alias, or the reason why it is unknown.
-pub(super) enum AliasId {
-    Known(WorkspaceId),
-    /// The variable has no value here, an error only in files that use the alias.
-    NoValue(NoValue),
-    /// Reported already.
-    Invalid,
-}
 
 /// Reads the settings from their table.
 pub(super) fn read<'a>(
@@ -149,7 +35,7 @@ pub(super) fn read<'a>(
         .filter(|(key, _)| !["workspace", "sources"].contains(&key.as_ref()))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect();
-    unknown_keys(&others, &KEYS, FILE_NAME, findings);
+    unknown_keys(&others, &keys::SETTINGS, findings);
     let mut settings = RepoSettings { files: patterns::patterns(root, findings), ..RepoSettings::default() };
     settings.names_complete = findings.count() == before && has_valid_tables(root);
     if let Some((platform, _)) = fields::table(root, "platform", findings) {
@@ -192,7 +78,7 @@ fn read_platform(
     settings: &mut RepoSettings<'_>,
     findings: &mut DiagnosticSink<'_, '_>,
 ) {
-    unknown_keys(table, &PLATFORM_KEYS, "`[platform]`", findings);
+    unknown_keys(table, &keys::PLATFORM, findings);
     if let Some(entry) = table.get("url")
         && let Some(url) =
             required(expand_variables("url", &entry.node, variable, findings), &entry.node, findings)
@@ -306,7 +192,7 @@ fn aliases(
         }
         let (id, scope) = match &entry.node.value {
             TomlValue::Table(fields) => {
-                unknown_keys(fields, &ALIAS_KEYS, "a workspace's alias", findings);
+                unknown_keys(fields, &keys::ALIAS, findings);
                 if !fields.contains_key("id") {
                     findings
                         .error(Code::Missing, entry.key, format!("`{}` needs an `id`", display_key(name)))
@@ -342,65 +228,6 @@ fn alias_id(
         Some(Ok(id)) => {
             let written = node.value.as_str().filter(|text| references::contains_reference(text));
             parse_workspace_id(&id, written, node.span, findings).map_or(AliasId::Invalid, AliasId::Known)
-        }
-    }
-}
-
-/// Reserved word, because notices and logs name the files themselves by it.
-const RESERVED: &str = "files";
-
-fn reserved(what: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) {
-    findings
-        .error(
-            Code::InvalidValue,
-            span,
-            format!("`{RESERVED}` is reserved, and not the {what} of a workspace"),
-        )
-        .help("use the id that the platform shows, or another alias");
-}
-
-/// Checks a workspace id.
-pub(super) fn workspace_id(
-    id: &str,
-    span: Span,
-    findings: &mut DiagnosticSink<'_, '_>,
-) -> Option<WorkspaceId> {
-    parse_workspace_id(id, None, span, findings)
-}
-
-/// Like [`workspace_id`]; diagnostics show the form `written` in the file.
-fn parse_workspace_id(
-    id: &str,
-    written: Option<&str>,
-    span: Span,
-    findings: &mut DiagnosticSink<'_, '_>,
-) -> Option<WorkspaceId> {
-    fields::check_displayed_name("the id", (id, written.unwrap_or(id)), span, findings);
-    if id == RESERVED {
-        reserved("id", span, findings);
-        return None;
-    }
-    match WorkspaceId::parse(id) {
-        Ok(id) => Some(match written {
-            Some(written) => id.with_display_form(written),
-            None => id,
-        }),
-        Err(error) => {
-            findings.error(Code::InvalidValue, span, error.to_string());
-            None
-        }
-    }
-}
-
-/// Returns the `scope` of a table, if any.
-pub(super) fn scope(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<Scope> {
-    let (text, span) = fields::text(table, "scope", findings)?;
-    fields::check_visible_name("the scope", text, span, findings);
-    match Scope::parse(text) {
-        Ok(scope) => Some(scope),
-        Err(error) => {
-            findings.error(Code::InvalidValue, span, error.to_string());
-            None
         }
     }
 }

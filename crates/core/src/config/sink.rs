@@ -1,10 +1,8 @@
 //! Collector of diagnostics, with limits on their number and on memory.
 
-use super::cache::ParsedFile;
 use super::cron::CronCache;
 use super::diagnostic::{Code, Diagnostic, Label, Severity};
 use super::document::{Document, Span, SpannedTable, TomlValue, small};
-use super::workspace::FileContents;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -213,16 +211,15 @@ impl<'d, 'a> DiagnosticSink<'d, 'a> {
         Self::with_limits(documents, shared.clone())
     }
 
-    /// Converts into the result of parsing one file.
-    pub(super) fn into_parsed_file(self, mut reading: FileContents) -> ParsedFile {
-        reading.is_valid = self.diagnostics.iter().all(|(_, found)| found.severity == Severity::Warning);
-        let errors = self.counts.get(&reading.document).copied().unwrap_or_default();
-        ParsedFile { contents: reading, diagnostics: self.diagnostics, errors, weight: self.reserved_bytes }
+    /// Converts into the diagnostics of one file.
+    pub(super) fn into_file(self, document: u32) -> FileDiagnostics {
+        let errors = self.counts.get(&document).copied().unwrap_or_default();
+        FileDiagnostics { document, diagnostics: self.diagnostics, errors, weight: self.reserved_bytes }
     }
 
     /// Adds the diagnostics of one file, including those in the settings.
-    pub(super) fn merge(&mut self, learned: &ParsedFile) {
-        for (span, diagnostic) in &learned.diagnostics {
+    pub(super) fn merge(&mut self, file: &FileDiagnostics) {
+        for (span, diagnostic) in &file.diagnostics {
             let same = |(_, other): &(Span, Diagnostic)| {
                 other.code == diagnostic.code && other.message == diagnostic.message
             };
@@ -230,7 +227,7 @@ impl<'d, 'a> DiagnosticSink<'d, 'a> {
                 self.mark_broken(*span);
                 continue;
             }
-            let elsewhere = span.document != learned.contents.document;
+            let elsewhere = span.document != file.document;
             let count = self.counts.entry(span.document).or_default();
             if *count < MAX_ERRORS_PER_FILE
                 && self.reported.insert((diagnostic.code, *span, diagnostic.message.clone()))
@@ -239,8 +236,8 @@ impl<'d, 'a> DiagnosticSink<'d, 'a> {
                 self.diagnostics.push((*span, diagnostic.clone()));
             }
         }
-        if learned.errors > 0 {
-            *self.counts.entry(learned.contents.document).or_default() += learned.errors;
+        if file.errors > 0 {
+            *self.counts.entry(file.document).or_default() += file.errors;
         }
     }
 
@@ -273,6 +270,23 @@ impl<'d, 'a> DiagnosticSink<'d, 'a> {
     pub fn source_of(&self, span: Span) -> &'a str {
         let document = &self.documents[span.document as usize];
         &document.text[document.clamp(span.start as usize..span.end as usize)]
+    }
+}
+
+/// Diagnostics of one file, from a collector of its own.
+pub(super) struct FileDiagnostics {
+    document: u32,
+    diagnostics: Vec<(Span, Diagnostic)>,
+    /// Number of errors in the file itself, including unlisted ones.
+    errors: usize,
+    /// Bytes that its sources take.
+    pub(super) weight: usize,
+}
+
+impl FileDiagnostics {
+    /// Returns true if there are only warnings.
+    pub(super) fn has_no_errors(&self) -> bool {
+        self.diagnostics.iter().all(|(_, found)| found.severity == Severity::Warning)
     }
 }
 

@@ -1,11 +1,12 @@
 //! `[sources.KEY]`: merges defaults, template and source, then reads the result.
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable};
-use super::fields::{self, display_key, unknown_keys};
+use super::fields::{self, unknown_keys, unknown_keys_of};
+use super::keys;
 use super::merge;
 use super::policy::ADOPT;
-use super::settings::{self, FILE_NAME, RepoSettings};
+use super::repo_settings::{self, FILE_NAME, RepoSettings};
 use super::sink::DiagnosticSink;
 use super::suggest::{did_you_mean, meant};
 use super::{sync, values};
@@ -15,27 +16,6 @@ use crate::model::{
 };
 use std::borrow::Cow;
 use std::sync::Arc;
-
-pub(super) const SOURCE_KEYS: [&str; 13] = [
-    "type",
-    "name",
-    "scope",
-    "extends",
-    "unset",
-    "protect",
-    "adopt",
-    "metadata",
-    "sync",
-    "sync_options",
-    "suspend",
-    "test",
-    "connection_config",
-];
-
-pub(super) const DEFAULT_KEYS: [&str; 3] = ["sync", "sync_options", "test"];
-
-pub(super) const TEMPLATE_KEYS: [&str; 9] =
-    ["type", "scope", "protect", "adopt", "metadata", "sync", "sync_options", "test", "connection_config"];
 
 /// A source as far as it could be read.
 pub(super) struct ParsedSource {
@@ -100,7 +80,7 @@ pub(super) fn read<'a>(
     let body = fits.then(|| body(&merged, findings));
     let scope = match &body {
         Some(body) => body.scope.clone(),
-        None => settings::scope(&merged, findings),
+        None => repo_settings::scope(&merged, findings),
     };
     let whole = settings.is_some() && templated;
     if let Some(settings) = settings.filter(|_| templated) {
@@ -148,8 +128,8 @@ fn check_merged(
     ] {
         // Under a misspelled key, or without its header, it is there, and that was reported.
         let slip = |other: &str| {
-            !SOURCE_KEYS.contains(&other)
-                && (key == "connection_config" || meant(other, SOURCE_KEYS) == Some(key))
+            !keys::SOURCE.contains(other)
+                && (key == "connection_config" || meant(other, keys::SOURCE.names()) == Some(key))
         };
         if !merged.contains_key(key) && !merged.keys().any(slip) {
             findings
@@ -184,7 +164,7 @@ pub(super) fn key(key: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) 
 
 /// Checks `[defaults]` at its location.
 pub(super) fn check_defaults(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
-    unknown_keys(table, &DEFAULT_KEYS, "`[defaults]`", findings);
+    unknown_keys(table, &keys::DEFAULTS, findings);
     check_schedule(table, findings);
     body(table, findings);
 }
@@ -212,14 +192,14 @@ pub(super) fn check_template(name: &str, table: &SpannedTable<'_>, findings: &mu
         .filter(|(key, _)| !["extends", "name", "suspend", "unset"].contains(&key.as_ref()))
         .map(|(key, entry)| (key.clone(), entry.clone()))
         .collect();
-    unknown_keys(&others, &TEMPLATE_KEYS, &format!("template `{}`", display_key(name)), findings);
+    unknown_keys_of(&format!("template `{}`", display_key(name)), &others, &keys::TEMPLATE, findings);
     check_schedule(table, findings);
     body(table, findings);
 }
 
 fn own_keys(name: &str, own: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
     for (key, entry) in own.iter() {
-        if SOURCE_KEYS.contains(&key.as_ref()) {
+        if keys::SOURCE.contains(key) {
             continue;
         }
         let fields_belong = || {
@@ -236,7 +216,7 @@ fn own_keys(name: &str, own: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_
                 None => fields,
             }
         };
-        let help = did_you_mean(key, SOURCE_KEYS).unwrap_or_else(fields_belong);
+        let help = did_you_mean(key, keys::SOURCE.names()).unwrap_or_else(fields_belong);
         findings
             .error(
                 Code::UnknownKey,
@@ -321,7 +301,7 @@ fn body(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Merg
     }
     MergedSource {
         kind: kind.map(|(kind, _)| kind.to_owned()),
-        scope: settings::scope(table, findings),
+        scope: repo_settings::scope(table, findings),
         connection_config: fields::table(table, "connection_config", findings)
             .map(|(config, entry)| values::connection_config(config, entry.node.span, findings))
             .unwrap_or_default(),

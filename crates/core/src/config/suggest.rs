@@ -1,6 +1,6 @@
 //! "Did you mean" suggestions for unknown words.
 
-use super::fields::display_key;
+use super::diagnostic::display_key;
 
 /// Returns the best candidate if it is similar enough.
 #[must_use]

@@ -1,9 +1,8 @@
 //! Warnings for aliases and templates that no file uses.
 
-use super::diagnostic::{Code, Diagnostic};
+use super::diagnostic::{Code, Diagnostic, display_key};
 use super::document::{Document, Span, SpannedTable, TomlValue, small};
-use super::fields::display_key;
-use super::settings::FILE_NAME;
+use super::repo_settings::FILE_NAME;
 use super::sink::DiagnosticSink;
 use super::{SourceFile, parse};
 use std::collections::BTreeSet;

@@ -2,9 +2,8 @@
 //!
 //! The other tables are `metadata` and `sync_options`.
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, SpannedValue, TomlValue};
-use super::fields::display_key;
 use super::references;
 use super::sink::DiagnosticSink;
 use super::suggest::one_of;

@@ -1,22 +1,17 @@
 //! Workspace files: `[workspace]`, `[policy]`, sources, `[moved]` and `[removed]`.
 
-use super::diagnostic::Code;
+use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, SpannedValue, TomlValue};
-use super::fields::{self, display_key, unknown_keys};
+use super::fields::{self, unknown_keys, unknown_keys_of};
+use super::keys;
 use super::policy::{self, PartialPolicy};
-use super::settings::{self, AliasId, FILE_NAME, RepoSettings};
+use super::repo_settings::{self, AliasId, FILE_NAME, RepoSettings};
 use super::sink::{DiagnosticSink, HeapSize};
 use super::source::{self, ParsedSource};
 use super::suggest::{did_you_mean, meant, nearest};
 use super::sync;
 use crate::model::{Moved, Removed, RemovedAction, Scope, SourceKey, SourceLocation, WorkspaceRef};
 use std::collections::BTreeSet;
-
-pub(super) const FILE_KEYS: [&str; 5] = ["workspace", "sources", "policy", "moved", "removed"];
-
-pub(super) const WORKSPACE_KEYS: [&str; 3] = ["id", "use", "scope"];
-
-pub(super) const REMOVED_KEYS: [&str; 2] = ["action", "reason"];
 
 /// Contents of a workspace file, as far as it could be read.
 #[derive(Default)]
@@ -78,14 +73,16 @@ pub(super) fn read<'a>(
         return reading;
     };
     let header = workspace.key;
-    unknown_keys(&root, &FILE_KEYS, "a workspace's file", findings);
+    unknown_keys(&root, &keys::FILE, findings);
     if let Some((table, _)) = fields::table(&root, "workspace", findings) {
         reading.workspaces = read_workspaces(table, workspace.key, settings, findings);
     }
     if let Some((table, _)) = fields::table(&root, "policy", findings) {
         reading.policy = policy::policy(table, findings);
     }
-    if !root.contains_key("sources") && !root.keys().any(|key| meant(key, FILE_KEYS) == Some("sources")) {
+    if !root.contains_key("sources")
+        && !root.keys().any(|key| meant(key, keys::FILE.names()) == Some("sources"))
+    {
         findings.error(Code::Missing, workspace.node.span, "this file declares no sources").help(
             "add [sources.NAME]; to declare that there are none, write `sources = {}` above [workspace]",
         );
@@ -160,8 +157,8 @@ fn read_workspaces(
     settings: Option<&RepoSettings<'_>>,
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<Vec<WorkspaceRef>> {
-    unknown_keys(table, &WORKSPACE_KEYS, "`[workspace]`", findings);
-    let scope = settings::scope(table, findings);
+    unknown_keys(table, &keys::WORKSPACE, findings);
+    let scope = repo_settings::scope(table, findings);
     if scope.is_none() && table.contains_key("scope") {
         return None;
     }
@@ -181,7 +178,7 @@ fn read_workspaces(
         }
         (Some(_), None) => {
             let (id, span) = fields::text(table, "id", findings)?;
-            let workspace = settings::workspace_id(id, span, findings)?;
+            let workspace = repo_settings::workspace_id(id, span, findings)?;
             Some(vec![WorkspaceRef { workspace, scope: scope.unwrap_or_default() }])
         }
         (None, Some(entry)) => {
@@ -279,7 +276,7 @@ fn removed(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> V
     for key in table.keys() {
         let Some((fields, entry)) = fields::table(table, key, findings) else { continue };
         let owner = format!("`[removed.{}]`", display_key(key));
-        unknown_keys(fields, &REMOVED_KEYS, &owner, findings);
+        unknown_keys_of(&owner, fields, &keys::REMOVED, findings);
         let reason = sync::reason(fields, entry.key, &owner, findings);
         if !fields.contains_key("action") {
             findings

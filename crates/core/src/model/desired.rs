@@ -1,63 +1,15 @@
 //! Desired state from the files, after aliases, defaults and templates are applied.
 
+use super::zip_leaves::{DefinitionView, zip_leaves};
 use super::{
-    CompressedWorkspace, ConfigValue, FieldPath, LeafValue, Policy, Scope, SortedMap, SourceKey, SourceName,
-    WorkspaceId, WorkspaceRef, zip_leaves,
+    ConfigValue, FieldPath, LeafValue, Policy, Scope, SortedMap, SourceKey, SourceName, WorkspaceId,
+    WorkspaceRef,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Result of loading the whole project; units are sorted and unique.
-#[derive(Debug, Clone, Default)]
-pub struct Desired {
-    /// `platform.url`, if the files set one.
-    pub platform: Option<PlatformUrl>,
-    /// `platform.owner`: sent as `metadata.wellspring.owner` with connected sources.
-    pub owner: Option<String>,
-    /// Every (workspace, scope) that a readable file declares, sorted by [`WorkspaceRef`].
-    pub workspaces: Vec<Arc<CompressedWorkspace>>,
-    /// Units that were not assembled because nothing needs to be done for them, sorted.
-    pub unchanged: Vec<UnchangedWorkspace>,
-    /// Files with errors; the workspaces they are known to declare are held back.
-    pub broken: Vec<BrokenFile>,
-}
-
-impl Desired {
-    /// Iterates over the units, each one decompressed.
-    pub fn open_units(&self) -> impl Iterator<Item = Arc<DesiredWorkspace>> {
-        self.workspaces.iter().map(|unit| unit.open())
-    }
-}
-
-/// `platform.url` in the files.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum PlatformUrl {
-    /// `"local"`: the embedded Data API.
-    Local,
-    /// A base URL, with or without `/api/v1`.
-    Remote(String),
-}
-
-/// A file that is unreadable or contains errors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokenFile {
-    /// Path below the project root.
-    pub file: Arc<str>,
-    /// Units that its readable part names; `None` if not even that could be read.
-    pub workspaces: Option<Vec<WorkspaceRef>>,
-}
-
-/// A unit whose files are unchanged since it was found to be in sync.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnchangedWorkspace {
-    /// The workspace and scope.
-    pub unit: WorkspaceRef,
-    /// Files that declare it, sorted.
-    pub files: Vec<Arc<str>>,
-}
 
 /// Desired state of one (workspace, scope).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,6 +119,12 @@ impl Definition {
             out.extend(leaf.map(|leaf| (path.clone(), leaf.leaf())));
         });
         out
+    }
+}
+
+impl<'a> From<&'a Definition> for DefinitionView<'a> {
+    fn from(definition: &'a Definition) -> Self {
+        Self::declared(&definition.connection_config, &definition.metadata)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sources as returned by `list`.
 
-use super::{FieldPath, SourceId, SourceName, ValueRef, zip_leaves};
+use super::zip_leaves::{DefinitionView, ValueRef, zip_leaves};
+use super::{FieldPath, SourceId, SourceName};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -68,6 +69,12 @@ impl Readback {
             }
         });
         out
+    }
+}
+
+impl<'a> From<&'a Readback> for DefinitionView<'a> {
+    fn from(echo: &'a Readback) -> Self {
+        Self::observed(echo.connection_config.as_ref(), echo.metadata.as_ref())
     }
 }
 

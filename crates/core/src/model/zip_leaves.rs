@@ -2,7 +2,7 @@
 //!
 //! Paths are built in one buffer during the traversal; callers clone the ones they keep.
 
-use super::{ConfigValue, Definition, FieldPath, LeafValue, Readback, same_in_any_order, same_value};
+use super::{ConfigValue, FieldPath, LeafValue, same_in_any_order, same_value};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::slice;
@@ -38,19 +38,19 @@ impl Default for DefinitionView<'_> {
     }
 }
 
-impl<'a> From<&'a Definition> for DefinitionView<'a> {
-    fn from(definition: &'a Definition) -> Self {
-        Self([ValueNode::Table(&definition.connection_config), ValueNode::Values(&definition.metadata)])
+impl<'a> DefinitionView<'a> {
+    /// Views the halves of a definition in the files.
+    pub(super) fn declared(config: &'a [(Box<str>, ConfigValue)], metadata: &'a [(Box<str>, Value)]) -> Self {
+        Self([ValueNode::Table(config), ValueNode::Values(metadata)])
     }
-}
 
-impl<'a> From<&'a Readback> for DefinitionView<'a> {
-    fn from(echo: &'a Readback) -> Self {
-        let half = |value: &'a Option<Value>| match value {
+    /// Views the halves of a row; anything but an object is empty.
+    pub(super) fn observed(config: Option<&'a Value>, metadata: Option<&'a Value>) -> Self {
+        let half = |value: Option<&'a Value>| match value {
             Some(Value::Object(entries)) => ValueNode::Object(entries),
             _ => ValueNode::Empty,
         };
-        Self([half(&echo.connection_config), half(&echo.metadata)])
+        Self([half(config), half(metadata)])
     }
 }
 

@@ -5,89 +5,11 @@
 //! once, or its value differs each time it reappears.
 
 use super::FieldDiff;
-use super::diff::{ChangeKind, FieldChange, ReadbackComparison, change, marker_path, record_undeclared};
-use crate::model::{
-    DesiredSource, FieldPath, ManagedSource, ObservedSource, ReadbackState, for_each_undeclared, is_hidden,
-    looks_secret,
-};
+use super::diff::{marker_path, record_undeclared};
+use crate::model::{FieldPath, ManagedSource, ObservedSource, ReadbackState};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Returns true for a value that means the same as an absent key.
-pub(super) fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(entries) => entries.values().all(is_empty),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-/// Adds to `out` the fields that others added since our last write.
-///
-/// `any` is true if the row contains more than the applied definition.
-pub(super) fn find_additions(
-    known: &ReadbackComparison<'_>,
-    source: &DesiredSource,
-    any: bool,
-    out: &mut FieldDiff,
-) {
-    let ReadbackComparison { applied, row, key, .. } = known;
-    let recorded = &applied.echo;
-    let was_stamped = matches!(recorded.undeclared(&marker_path()), ReadbackState::Differs(_));
-    if was_stamped && row.echo.metadata.is_some() && row.echo.fingerprint.is_none() {
-        out.lost_marker = true;
-        let stamp = change(&FieldPath::root("metadata").key("wellspring"), None, None, None, true);
-        out.changes.push(FieldChange { kind: ChangeKind::Added, ..stamp });
-    }
-    if !any || !recorded.has_all_undeclared() {
-        return;
-    }
-    let mut found = BTreeMap::new();
-    for_each_undeclared((&*applied.definition).into(), (&row.echo).into(), |path, value| {
-        // Without a marker after our write, the platform may not have returned metadata at all.
-        let is_known = was_stamped || !path.as_str().starts_with("metadata.");
-        if is_known && !is_empty(value) {
-            let print = key.fingerprint(value);
-            let is_new = match recorded.undeclared(path) {
-                ReadbackState::PlatformOwned => false,
-                ReadbackState::AddedByOthers(before) => before == print,
-                _ => true,
-            };
-            if is_new {
-                found.insert(path.clone(), (value, print));
-            }
-        }
-    });
-    if !found.is_empty() && !applied.definition.eq_definition(&source.definition) {
-        let mut undeclared = BTreeSet::new();
-        for_each_undeclared((&*source.definition).into(), (&row.echo).into(), |path, _| {
-            undeclared.insert(path.clone());
-        });
-        found.retain(|path, _| undeclared.contains(path));
-    }
-    for (path, (value, print)) in found {
-        let value = (!is_hidden(value)).then(|| value.clone());
-        let sensitive = value.as_ref().is_some_and(has_secret_key);
-        let change = change(&path, value, None, None, true);
-        let sensitive = sensitive || change.sensitive;
-        let before = change.before.filter(|_| !sensitive);
-        out.changes.push(FieldChange { sensitive, before, ..change });
-        out.added.insert(path, print);
-    }
-}
-
-fn has_secret_key(value: &Value) -> bool {
-    match value {
-        Value::Object(entries) => {
-            entries.iter().any(|(key, value)| looks_secret(key) || has_secret_key(value))
-        }
-        Value::Array(items) => items.iter().any(has_secret_key),
-        _ => false,
-    }
-}
 
 /// Changes that the platform made to every source of a type since our last writes.
 #[derive(Debug, Default)]

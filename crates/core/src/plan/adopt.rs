@@ -1,8 +1,8 @@
 //! Decides whether an unmanaged source with a declared name is adopted.
 
 use super::{
-    ActionKind, FieldDiff, Step, Withheld, WithheldReason, WorkspacePlan, compare_unmanaged,
-    decide::SourceCase, decide::with_location, diff,
+    ActionKind, FieldDiff, Step, Withheld, WithheldReason, WorkspacePlan, case::SourceCase,
+    case::with_location, compare_unmanaged, diff,
 };
 use crate::model::{
     Adopt, FieldPath, LastApplied, LeafValue, ManagedSource, ObservedSource, ReadbackMap, ReadbackState,

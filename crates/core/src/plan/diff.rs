@@ -4,16 +4,16 @@
 //! value and the readback of the last verified write, so a platform that normalises or masks values causes no
 //! endless changes. An observed value that equals the declared one is never drift, nor is a list in another
 //! order: some platforms return a list in a new order each time. Fields that others add outside the declared
-//! keys are drift: see [`super::additions`].
+//! keys are drift, too; [`super::additions`] excludes those of the platform.
 
-use super::additions::{find_additions, is_empty};
 use crate::model::{
     DesiredSource, FieldPath, Fingerprint, FingerprintKey, LastApplied, LeafValue, ObservedSource,
-    ReadbackMap, ReadbackState, ValueRef, for_each_undeclared, is_hidden, unordered, zip_leaves,
+    ReadbackMap, ReadbackState, ValueRef, for_each_undeclared, is_hidden, looks_secret, unordered,
+    zip_leaves,
 };
 use serde_json::Value;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One field that differs; values are omitted if one of them is or was a secret.
 #[derive(Debug, Clone, PartialEq)]
@@ -409,5 +409,75 @@ fn plain(leaf: Option<&LeafValue>) -> Option<Value> {
     match leaf {
         Some(LeafValue::Plain(value)) => Some(value.clone()),
         _ => None,
+    }
+}
+
+/// Returns true for a value that means the same as an absent key.
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.values().all(is_empty),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Adds to `out` the fields that others added since our last write.
+///
+/// `any` is true if the row contains more than the applied definition.
+fn find_additions(known: &ReadbackComparison<'_>, source: &DesiredSource, any: bool, out: &mut FieldDiff) {
+    let ReadbackComparison { applied, row, key, .. } = known;
+    let recorded = &applied.echo;
+    let was_stamped = matches!(recorded.undeclared(&marker_path()), ReadbackState::Differs(_));
+    if was_stamped && row.echo.metadata.is_some() && row.echo.fingerprint.is_none() {
+        out.lost_marker = true;
+        let stamp = change(&FieldPath::root("metadata").key("wellspring"), None, None, None, true);
+        out.changes.push(FieldChange { kind: ChangeKind::Added, ..stamp });
+    }
+    if !any || !recorded.has_all_undeclared() {
+        return;
+    }
+    let mut found = BTreeMap::new();
+    for_each_undeclared((&*applied.definition).into(), (&row.echo).into(), |path, value| {
+        // Without a marker after our write, the platform may not have returned metadata at all.
+        let is_known = was_stamped || !path.as_str().starts_with("metadata.");
+        if is_known && !is_empty(value) {
+            let print = key.fingerprint(value);
+            let is_new = match recorded.undeclared(path) {
+                ReadbackState::PlatformOwned => false,
+                ReadbackState::AddedByOthers(before) => before == print,
+                _ => true,
+            };
+            if is_new {
+                found.insert(path.clone(), (value, print));
+            }
+        }
+    });
+    if !found.is_empty() && !applied.definition.eq_definition(&source.definition) {
+        let mut undeclared = BTreeSet::new();
+        for_each_undeclared((&*source.definition).into(), (&row.echo).into(), |path, _| {
+            undeclared.insert(path.clone());
+        });
+        found.retain(|path, _| undeclared.contains(path));
+    }
+    for (path, (value, print)) in found {
+        let value = (!is_hidden(value)).then(|| value.clone());
+        let sensitive = value.as_ref().is_some_and(has_secret_key);
+        let change = change(&path, value, None, None, true);
+        let sensitive = sensitive || change.sensitive;
+        let before = change.before.filter(|_| !sensitive);
+        out.changes.push(FieldChange { sensitive, before, ..change });
+        out.added.insert(path, print);
+    }
+}
+
+fn has_secret_key(value: &Value) -> bool {
+    match value {
+        Value::Object(entries) => {
+            entries.iter().any(|(key, value)| looks_secret(key) || has_secret_key(value))
+        }
+        Value::Array(items) => items.iter().any(has_secret_key),
+        _ => false,
     }
 }

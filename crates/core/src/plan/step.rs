@@ -63,6 +63,19 @@ pub enum Removal {
     Superseded,
 }
 
+impl Removal {
+    /// Returns the stable word for it, in JSON and in plan ids.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Undeclared => "undeclared",
+            Self::Removed => "removed",
+            Self::Moved(_) => "moved",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 impl Step {
     /// Returns the kind of the action.
     #[must_use]

@@ -266,7 +266,7 @@ fn actions<'a>(
         in_place: matches!(action.step, Step::Replace { .. }).then_some(unit.in_place),
         drift: action.corrects_drift,
         removal: match &action.step {
-            Step::Cleanup { removal, .. } => Some(self::removal(removal)),
+            Step::Cleanup { removal, .. } => Some(removal.word()),
             _ => None,
         },
         moved_to: match &action.step {
@@ -282,16 +282,6 @@ fn actions<'a>(
         result: outcome.map(|outcome| result(outcome.results.get(index))).unwrap_or_default(),
     });
     reports.collect()
-}
-
-/// Returns the stable identifier of the reason for a cleanup.
-pub(super) fn removal(removal: &Removal) -> &'static str {
-    match removal {
-        Removal::Undeclared => "undeclared",
-        Removal::Removed => "removed",
-        Removal::Moved(_) => "moved",
-        Removal::Superseded => "superseded",
-    }
 }
 
 fn result(result: Option<&ActionResult>) -> ResultReport<'_> {
