@@ -2,6 +2,7 @@
 
 use super::ApplyRun;
 use crate::config::FILE_NAME;
+use crate::model::ActionOutcome;
 use crate::plan::{Action, Step, WorkspaceError};
 use crate::store::{JournalEntry, StoreChange};
 use std::collections::BTreeSet;
@@ -77,7 +78,7 @@ impl ApplyRun<'_> {
             file: action.location.as_ref().map(|at| Arc::clone(&at.file)),
             line: action.location.as_ref().map(|at| at.line),
             commit: None,
-            outcome: if failure.is_none() { "done" } else { "failed" }.into(),
+            outcome: if failure.is_none() { ActionOutcome::Done } else { ActionOutcome::Failed },
             message: failure.map(str::to_owned),
             removal: action.step.counts_as_removal() && failure.is_none(),
             mends_drift: action.corrects_drift,

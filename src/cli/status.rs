@@ -6,7 +6,9 @@ use super::args::{Common, Format, StatusArgs, is_dumb};
 use super::select::Selector;
 use super::{CommandError, Exit, context, output};
 use crate::load::LoadedConfig;
-use crate::model::{DesiredSource, DesiredWorkspace, Inventory, ManagedSource, SourceName, WorkspaceRef};
+use crate::model::{
+    ActionOutcome, DesiredSource, DesiredWorkspace, Inventory, ManagedSource, SourceName, WorkspaceRef,
+};
 use crate::report::{
     self, Keeper, LastSync, SourceState as Stands, SourceStatus, StatusRecord, StatusTotals, TimeContext,
 };
@@ -139,7 +141,7 @@ impl KnownState {
         for row in state.journal(filter).await? {
             changes.entry(row.entry.source.clone()).or_insert(row.entry);
         }
-        let failed_changes = changes.into_iter().filter(|(_, entry)| entry.outcome != "done");
+        let failed_changes = changes.into_iter().filter(|(_, entry)| entry.outcome != ActionOutcome::Done);
         Ok(Self {
             is_store_missing: false,
             inventory: state.inventory(unit).await?,

@@ -184,11 +184,8 @@ impl Publisher {
         }
         let error = ended.outcome.as_ref().map_or(&ended.plan.error, |outcome| &outcome.error);
         let since = workspace.error.as_ref().map_or(now, |before| before.since);
-        workspace.error = error.as_ref().map(|error| Problem {
-            kind: error.kind.as_str(),
-            message: error.message.clone(),
-            since,
-        });
+        workspace.error =
+            error.as_ref().map(|error| Problem { kind: error.kind, message: error.message.clone(), since });
         if ended.plan.error.is_none() {
             record_comparison(workspace, &ended.plan, ended.outcome.as_ref(), now);
         }
@@ -313,7 +310,7 @@ impl Publisher {
     }
 
     /// Records that the platform is unavailable, with the reason, or available again.
-    pub(super) fn platform(&mut self, trouble: Option<(&'static str, String)>, now: Timestamp) {
+    pub(super) fn platform(&mut self, trouble: Option<(ErrorKind, String)>, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         let since = desk.platform.as_ref().map_or(now, |before| before.since);
         let trouble = trouble.map(|(kind, message)| Problem { kind, message, since });

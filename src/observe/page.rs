@@ -3,7 +3,7 @@
 use super::folding::Folding;
 use super::plot::{self, Plot};
 use super::view::{ChangeRow, FailedWorkspace, PageContext, PageView, SourceRow, WithheldRow, WorkspaceView};
-use crate::model::WorkspaceRef;
+use crate::model::{ErrorKind, WorkspaceRef};
 use crate::report::humanize;
 use crate::report::humanize::short_commit as short;
 use crate::store::RunRecord;
@@ -125,8 +125,8 @@ impl<'a> OverviewPage<'a> {
         }
         if let Some(trouble) = &view.platform_trouble {
             told.push(match trouble.kind {
-                "auth" => "the platform refuses the token".to_owned(),
-                "token" => "the token cannot be read".to_owned(),
+                ErrorKind::Auth => "the platform refuses the token".to_owned(),
+                ErrorKind::Token => "the token cannot be read".to_owned(),
                 _ => "the platform cannot be reached".to_owned(),
             });
         }

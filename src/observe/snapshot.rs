@@ -8,7 +8,7 @@ mod shown;
 pub use shown::ShownSources;
 
 use crate::config::Diagnostic;
-use crate::model::{CompressedWorkspace, SourceKey, SourceLocation, SourceName, WorkspaceRef};
+use crate::model::{CompressedWorkspace, ErrorKind, SourceKey, SourceLocation, SourceName, WorkspaceRef};
 use crate::store::RunOutcome;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -112,8 +112,8 @@ pub struct FilesStatus {
 /// A problem and when it began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Stable identifier of the kind.
-    pub kind: &'static str,
+    /// Kind of failure.
+    pub kind: ErrorKind,
     /// Description with the next step.
     pub message: String,
     /// Time at which it was first seen.
@@ -271,7 +271,7 @@ impl Problem {
     /// Returns true for problems of the whole platform, which are shown once.
     #[must_use]
     pub fn is_platform_wide(&self) -> bool {
-        matches!(self.kind, "unreachable" | "auth" | "token")
+        matches!(self.kind, ErrorKind::Unreachable | ErrorKind::Auth | ErrorKind::Token)
     }
 }
 

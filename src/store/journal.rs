@@ -3,7 +3,7 @@
 use super::codec::{self, instant, nanoseconds};
 use super::error::DbError;
 use super::{Store, StoreError};
-use crate::model::{SourceId, SourceKey, SourceName, WorkspaceRef};
+use crate::model::{ActionOutcome, SourceId, SourceKey, SourceName, WorkspaceRef};
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection, Row, Statement, params};
 use serde::Serialize;
@@ -34,8 +34,8 @@ pub struct JournalEntry {
     /// The commit that was checked out when the files were read, in hexadecimal; ends in `-dirty` if it does not
     /// hold the file as it was read.
     pub commit: Option<Arc<str>>,
-    /// `done` or `failed`.
-    pub outcome: Cow<'static, str>,
+    /// Result of the action.
+    pub outcome: ActionOutcome,
     /// Response of the platform, or the error.
     pub message: Option<String>,
     /// Counts against `max_cleanup`.
@@ -168,7 +168,7 @@ pub(super) fn write(
     writing.raw_bind_parameter(10, &entry.reason)?;
     writing.raw_bind_parameter(11, entry.file.as_deref())?;
     writing.raw_bind_parameter(12, entry.line)?;
-    writing.raw_bind_parameter(13, &*entry.outcome)?;
+    writing.raw_bind_parameter(13, entry.outcome.as_str())?;
     writing.raw_bind_parameter(14, &entry.message)?;
     writing.raw_bind_parameter(15, entry.removal)?;
     writing.raw_bind_parameter(16, entry.mends_drift)?;
@@ -193,11 +193,16 @@ fn read(row: &Row<'_>) -> Result<JournalRow, DbError> {
             reason: row.get(9)?,
             file: row.get(10)?,
             line: row.get(11)?,
-            outcome: row.get::<_, String>(12)?.into(),
+            outcome: outcome(&row.get::<_, String>(12)?)?,
             message: row.get(13)?,
             removal: row.get(14)?,
             mends_drift: row.get(15)?,
             commit: row.get(16)?,
         },
     })
+}
+
+fn outcome(word: &str) -> Result<ActionOutcome, DbError> {
+    let known = ActionOutcome::ALL.iter().find(|outcome| outcome.as_str() == word);
+    known.copied().ok_or_else(|| DbError::Undecodable(format!("journal: unknown outcome {word:?}")))
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wellspring::model::{
-    ConfigValue, DeclarationHash, Definition, IntentKind, LastApplied, ManagedSource, Scope, SecretRef,
-    SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef,
+    ActionOutcome, ConfigValue, DeclarationHash, Definition, IntentKind, LastApplied, ManagedSource, Scope,
+    SecretRef, SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef,
 };
 use wellspring::store::{
     Claim, HistoryFilter, JournalEntry, JournalFilter, LockError, NewIntent, QuarantineEntry, Store,
@@ -105,7 +105,7 @@ fn entry(source: &str, at: Timestamp) -> JournalEntry {
         file: Some("crm.toml".into()),
         line: Some(3),
         commit: Some("0".repeat(40).into()),
-        outcome: "done".into(),
+        outcome: ActionOutcome::Done,
         message: None,
         removal: true,
         mends_drift: false,
@@ -276,7 +276,7 @@ async fn how_a_platform_takes_a_taken_name_is_remembered_for_that_platform() {
 async fn removals_are_counted_from_the_journal() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let failed = JournalEntry { outcome: "failed".into(), ..entry("d", at(100)) };
+    let failed = JournalEntry { outcome: ActionOutcome::Failed, ..entry("d", at(100)) };
     let replaced = JournalEntry { removal: false, mends_drift: true, ..entry("e", at(100)) };
     let rows = [entry("a", at(0)), entry("b", at(50)), entry("c", at(100)), failed, replaced.clone()];
     state.commit(&unit("a"), rows.into_iter().map(journalled).collect()).await.unwrap();

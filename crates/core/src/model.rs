@@ -4,6 +4,7 @@
 //! be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
 
 mod cached_json;
+mod codes;
 pub mod compress;
 mod compressed_workspace;
 mod config_value;
@@ -14,6 +15,7 @@ mod ids;
 mod inventory;
 mod observed;
 mod policy;
+mod project;
 mod quoting;
 mod resolved;
 mod same;
@@ -21,12 +23,13 @@ mod sorted_map;
 mod zip_leaves;
 
 pub use cached_json::{CachedJson, SortedKeys};
+pub use codes::{ActionKind, ActionOutcome, ErrorKind, WithheldReason};
 pub use compressed_workspace::CompressedWorkspace;
 pub use config_value::{ConfigValue, FieldPath, LeafValue, SecretRef, Segment, Template};
 pub use confusable::{invalid_name_char, is_invisible_or_bidi};
 pub use desired::{
-    BrokenFile, Definition, Desired, DesiredSource, DesiredWorkspace, Missed, Moved, Overlap, PlatformUrl,
-    Removed, RemovedAction, Schedule, SourceLocation, Suspend, SyncSpec, TestSpec, UnchangedWorkspace,
+    Definition, DesiredSource, DesiredWorkspace, Missed, Moved, Overlap, Removed, RemovedAction, Schedule,
+    SourceLocation, Suspend, SyncSpec, TestSpec,
 };
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef};
@@ -36,6 +39,7 @@ pub use inventory::{
 };
 pub use observed::{ObservedSource, Readback, is_hidden, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};
+pub use project::{BrokenFile, Desired, PlatformUrl, UnchangedWorkspace};
 pub use quoting::{toml_key, toml_string};
 pub use resolved::wipe;
 pub use resolved::{ExposedConfig, Metadata, OwnershipMarker, ResolvedSource};

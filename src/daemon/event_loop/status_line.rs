@@ -14,7 +14,7 @@ impl EventLoop {
     pub(super) fn publish(&mut self) -> Option<Timestamp> {
         let now = self.now();
         let trouble = match &self.unreachable {
-            Some(why) => Some((ErrorKind::Unreachable.as_str(), why.clone())),
+            Some(why) => Some((ErrorKind::Unreachable, why.clone())),
             None => self.token().map(|trouble| (trouble.kind(), trouble.to_string())),
         };
         self.daemon.publisher.platform(trouble, now);

@@ -1,6 +1,6 @@
 //! Changes made on the platform, newest first.
 
-use crate::model::WorkspaceRef;
+use crate::model::{ActionOutcome, WorkspaceRef};
 use crate::observe::Snapshot;
 use crate::store::JournalRow;
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ pub(in crate::observe) struct ChangeRow {
     pub(in crate::observe) source: String,
     pub(in crate::observe) name: String,
     pub(in crate::observe) action: String,
-    pub(in crate::observe) outcome: String,
+    pub(in crate::observe) outcome: ActionOutcome,
     pub(in crate::observe) why: String,
     pub(in crate::observe) file: Option<Arc<str>>,
     pub(in crate::observe) line: Option<u32>,
@@ -38,7 +38,7 @@ impl ChangeRow {
             source: entry.key.map_or_else(|| entry.source.to_string(), |key| key.to_string()),
             name: entry.source.to_string(),
             action: entry.action.into_owned(),
-            outcome: entry.outcome.into_owned(),
+            outcome: entry.outcome,
             why: entry.message.unwrap_or(entry.reason),
             file: entry.file,
             line: entry.line,
@@ -46,6 +46,10 @@ impl ChangeRow {
             mends_drift: entry.mends_drift,
             times: 1,
         }
+    }
+
+    pub(in crate::observe) fn is_done(&self) -> bool {
+        self.outcome == ActionOutcome::Done
     }
 
     /// Returns the newest changes; repeated attempts are combined into one.
@@ -58,7 +62,7 @@ impl ChangeRow {
         for row in journal {
             let change = Self::of(row, snapshot);
             let same = |known: &&mut Self| {
-                known.outcome != "done"
+                !known.is_done()
                     && (&known.unit, &known.name, &known.action)
                         == (&change.unit, &change.name, &change.action)
                     && (&known.outcome, &known.why) == (&change.outcome, &change.why)

@@ -1,5 +1,6 @@
 //! Stable codes of plans, as JSON reports, logs and metrics contain them.
 
+use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// Declares an enum whose variants each have one stable word.
@@ -17,6 +18,12 @@ macro_rules! codes {
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(self.as_str())
             }
         }
 
@@ -67,6 +74,16 @@ codes! {
         Token = "token",
         /// The platform does not respond.
         Unreachable = "unreachable",
+    }
+}
+
+codes! {
+    /// The result of an action that was carried out.
+    ActionOutcome {
+        /// The action had its effect.
+        Done = "done",
+        /// The action had no effect, or not the intended one.
+        Failed = "failed",
     }
 }
 
