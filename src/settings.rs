@@ -22,10 +22,10 @@ use crate::secrets::{Secrets, SharedSecrets};
 use crate::tree;
 use crate::webhooks::{NotificationEvent, Webhook};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use thiserror::Error;
 
 /// Looks up an environment variable.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -273,13 +273,21 @@ fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
 }
 
 /// Reason why settings cannot be used.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum SettingsError {
     /// No `wellspring.toml` in or above this directory, and no directory was given.
+    #[error(
+        "no wellspring.toml in {0} or a parent directory; run `wellspring init` to create a project, or name one with -C DIR"
+    )]
     NoTree(PathBuf),
     /// The given directory does not exist.
+    #[error("{0} does not exist; name a directory with a wellspring.toml, or for `apply` a saved plan")]
     MissingTree(PathBuf),
     /// A file was given instead of the tree's directory.
+    #[error(
+        "{file} is a file; name the project directory{}",
+        which_directory(.found.as_deref())
+    )]
     FileForTree {
         /// The file.
         file: PathBuf,
@@ -287,8 +295,10 @@ pub enum SettingsError {
         found: Option<PathBuf>,
     },
     /// A file was given instead of the state directory.
+    #[error("the state directory {0} is a file; choose a directory with --state-dir")]
     FileForState(PathBuf),
     /// A file could not be read.
+    #[error("cannot read {path}")]
     Read {
         /// Path of the file.
         path: PathBuf,
@@ -296,6 +306,10 @@ pub enum SettingsError {
         source: std::io::Error,
     },
     /// The host file has errors.
+    #[error(
+        "cannot use the host file {path}: {}; nothing was contacted",
+        count_errors(.diagnostics)
+    )]
     Host {
         /// Path of the host file.
         path: PathBuf,
@@ -305,14 +319,28 @@ pub enum SettingsError {
         diagnostics: Vec<Diagnostic>,
     },
     /// `WELLSPRING_VARIABLES` is not a list of patterns; contains the reason.
+    #[error("cannot use WELLSPRING_VARIABLES: {0}; write names, with `*` for any text, separated by commas")]
     Variables(String),
     /// No setting names a platform.
+    #[error(
+        "no platform URL; set `url` under [platform] in wellspring.toml (\"local\" is the local platform), or set \
+         WELLSPRING_URL"
+    )]
     NoUrl,
     /// The URL is invalid.
+    #[error("{0}")]
     Url(InvalidBaseUrl),
     /// `JARVISPY_URL` and the files name different platforms.
+    #[error(
+        "JARVISPY_URL and wellspring.toml name different platforms; unset the variable, or choose one with --url"
+    )]
     ConflictingUrls,
     /// `wellspring.toml` names a platform at an origin that was not used before.
+    #[error(
+        "wellspring.toml names another platform, {origin}; the token and the secrets went to {} before, and nothing was \
+         sent. To permit it, run once with --url, or write `url` under [platform] in the host file",
+        joined(.used)
+    )]
     UnknownOrigin {
         /// Origin of the declared platform.
         origin: String,
@@ -320,6 +348,7 @@ pub enum SettingsError {
         used: BTreeSet<String>,
     },
     /// No token is configured.
+    #[error("no token for the platform; set PMTX_TOKEN, or set `token` under [platform] in the host file")]
     NoToken,
 }
 
@@ -333,65 +362,14 @@ impl SettingsError {
     }
 }
 
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoTree(dir) => write!(
-                f,
-                "no wellspring.toml in {} or a parent directory; run `wellspring init` to create a project, or name one with -C DIR",
-                dir.display()
-            ),
-            Self::MissingTree(dir) => write!(
-                f,
-                "{} does not exist; name a directory with a wellspring.toml, or for `apply` a saved plan",
-                dir.display()
-            ),
-            Self::FileForTree { file, found: Some(root) } => {
-                write!(f, "{} is a file; name the project directory: {}", file.display(), root.display())
-            }
-            Self::FileForTree { file, found: None } => {
-                write!(f, "{} is a file; name the project directory, which has a wellspring.toml", file.display())
-            }
-            Self::FileForState(file) => write!(
-                f,
-                "the state directory {} is a file; choose a directory with --state-dir",
-                file.display()
-            ),
-            Self::Read { path, .. } => write!(f, "cannot read {}", path.display()),
-            Self::Host { path, diagnostics, .. } => {
-                let count = diagnostics.len();
-                let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-                write!(f, "cannot use the host file {}: {errors}; nothing was contacted", path.display())
-            }
-            Self::Variables(why) => write!(f, "cannot use WELLSPRING_VARIABLES: {why}; write names, with `*` for any text, separated by commas"),
-            Self::NoUrl => f.write_str(
-                "no platform URL; set `url` under [platform] in wellspring.toml (\"local\" is the local platform), or set WELLSPRING_URL",
-            ),
-            Self::Url(error) => error.fmt(f),
-            Self::ConflictingUrls => f.write_str(
-                "JARVISPY_URL and wellspring.toml name different platforms; unset the variable, or choose one with --url",
-            ),
-            Self::UnknownOrigin { origin, used } => {
-                let used: Vec<&str> = used.iter().map(String::as_str).collect();
-                write!(
-                    f,
-                    "wellspring.toml names another platform, {origin}; the token and the secrets went to {} before, and \
-                     nothing was sent. To permit it, run once with --url, or write `url` under [platform] in the host file",
-                    used.join(", ")
-                )
-            }
-            Self::NoToken => {
-                f.write_str("no token for the platform; set PMTX_TOKEN, or set `token` under [platform] in the host file")
-            }
-        }
-    }
+fn which_directory(root: Option<&Path>) -> String {
+    root.map_or(", which has a wellspring.toml".to_owned(), |root| format!(": {}", root.display()))
 }
 
-impl std::error::Error for SettingsError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read { source, .. } => Some(source),
-            _ => None,
-        }
-    }
+fn count_errors(diagnostics: &[Diagnostic]) -> String {
+    if diagnostics.len() == 1 { "1 error".to_owned() } else { format!("{} errors", diagnostics.len()) }
+}
+
+fn joined(origins: &BTreeSet<String>) -> String {
+    origins.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }

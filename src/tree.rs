@@ -25,6 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
+use thiserror::Error;
 
 /// Every TOML file below a root, at one time.
 #[derive(Debug, Clone)]
@@ -156,7 +157,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -167,57 +168,47 @@ impl fmt::Debug for Digest {
 }
 
 /// Reason why a file has no content.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum FileError {
     /// Error of the operating system, as text.
+    #[error("cannot read the file: {0}")]
     Io(String),
     /// A pipe, socket or device.
+    #[error("not a regular file: pipes, sockets and devices are not read")]
     NotRegular,
     /// A symlink that points outside the tree.
+    #[error("the symlink leads out of the project; only files within it are read")]
     Escapes,
     /// Size in bytes of a file above the limit.
+    #[error("the file is larger than {} MiB", .0 >> 20)]
     TooLarge(u64),
     /// Not UTF-8, in this line.
+    #[error("line {0} is not UTF-8 text; save the file as UTF-8")]
     NotUtf8(usize),
     /// UTF-16.
+    #[error("the file is UTF-16 text; save it as UTF-8")]
     Utf16,
     /// A NUL byte, in this line.
+    #[error("line {0} contains a NUL byte; not a text file")]
     Nul(usize),
     /// The file's name is not UTF-8.
+    #[error("the file's name is not UTF-8")]
     Name,
     /// The file's extension is `.toml` in capitals.
+    #[error("the extension must be `.toml` in lower case; rename the file")]
     Extension,
     /// The file changed during every attempt.
+    #[error("the file changed each time it was read")]
     Unsettled,
 }
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Io(why) => write!(f, "cannot read the file: {why}"),
-            Self::NotRegular => f.write_str("not a regular file: pipes, sockets and devices are not read"),
-            Self::Escapes => {
-                f.write_str("the symlink leads out of the project; only files within it are read")
-            }
-            Self::TooLarge(most) => write!(f, "the file is larger than {} MiB", most >> 20),
-            Self::NotUtf8(line) => write!(f, "line {line} is not UTF-8 text; save the file as UTF-8"),
-            Self::Utf16 => f.write_str("the file is UTF-16 text; save it as UTF-8"),
-            Self::Nul(line) => write!(f, "line {line} contains a NUL byte; not a text file"),
-            Self::Name => f.write_str("the file's name is not UTF-8"),
-            Self::Extension => f.write_str("the extension must be `.toml` in lower case; rename the file"),
-            Self::Unsettled => f.write_str("the file changed each time it was read"),
-        }
-    }
-}
-
-impl std::error::Error for FileError {}
 
 /// Reason why a tree could not be read as a whole.
 ///
 /// The content of the tree is then unknown, so nothing may be removed.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum TreeError {
     /// The root or a folder below it cannot be listed.
+    #[error("cannot read the directory {path}")]
     Unreadable {
         /// Path of the folder.
         path: PathBuf,
@@ -225,8 +216,10 @@ pub enum TreeError {
         source: io::Error,
     },
     /// The root is not a folder.
+    #[error("{0} is not a directory; name the project directory")]
     NotAFolder(PathBuf),
     /// A limit was exceeded.
+    #[error("too much to read at {path}: {bound}")]
     TooLarge {
         /// Path at which it was exceeded.
         path: PathBuf,
@@ -234,44 +227,17 @@ pub enum TreeError {
         bound: &'static str,
     },
     /// The tree changed during every attempt.
+    #[error("{0} kept changing while it was read; try again later")]
     Unsettled(PathBuf),
     /// The tree contained files before and contains none now.
+    #[error(
+        "{0} holds no wellspring.toml and no other file any more: it was emptied, or is not mounted; put the files back \
+         (a workspace file with `sources = {{}}` declares none)"
+    )]
     Emptied(PathBuf),
     /// The read panicked.
+    #[error("internal error while reading {0}; retrying. Please report this bug")]
     Panicked(PathBuf),
-}
-
-impl fmt::Display for TreeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable { path, .. } => write!(f, "cannot read the directory {}", path.display()),
-            Self::NotAFolder(path) => {
-                write!(f, "{} is not a directory; name the project directory", path.display())
-            }
-            Self::TooLarge { path, bound } => write!(f, "too much to read at {}: {bound}", path.display()),
-            Self::Unsettled(path) => {
-                write!(f, "{} kept changing while it was read; try again later", path.display())
-            }
-            Self::Panicked(path) => {
-                write!(f, "internal error while reading {}; retrying. Please report this bug", path.display())
-            }
-            Self::Emptied(path) => write!(
-                f,
-                "{} holds no wellspring.toml and no other file any more: it was emptied, or is not mounted; put the \
-                 files back (a workspace file with `sources = {{}}` declares none)",
-                path.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for TreeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreadable { source, .. } => Some(source),
-            _ => None,
-        }
-    }
 }
 
 /// Reads every `*.toml` below `root`, except in hidden folders.

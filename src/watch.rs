@@ -20,7 +20,6 @@ use cookie::SyncCookie;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use polling::Polling;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use targets::WatchTargets;
+use thiserror::Error;
 use tokio::sync::Notify;
 
 /// Poll interval if the system cannot report changes.
@@ -120,24 +120,13 @@ impl Notifier {
 }
 
 /// Reason why a tree cannot be watched.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("could not watch {root}")]
 pub struct WatchError {
     /// Root of the tree.
     pub root: PathBuf,
     /// Error of the operating system.
     pub source: io::Error,
-}
-
-impl fmt::Display for WatchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "could not watch {}", self.root.display())
-    }
-}
-
-impl std::error::Error for WatchError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
-    }
 }
 
 /// Starts watching the tree at `root`, which may not exist yet.

@@ -274,5 +274,5 @@ impl ApplyRun<'_> {
 /// Returns a hash of the definition; an edit changes it and so ends the quarantine.
 pub(crate) fn definition_hash(source: &DesiredSource) -> String {
     let text = serde_json::to_vec(&source.definition).unwrap_or_default();
-    Sha256::digest(text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(text)[..8])
 }

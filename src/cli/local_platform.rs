@@ -220,6 +220,6 @@ mod running {
             exit: Exit::Failed,
             message: format!("the system returned no random numbers: {error}"),
         })?;
-        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+        Ok(hex::encode(bytes).into())
     }
 }

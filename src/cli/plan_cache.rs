@@ -4,7 +4,7 @@
 //! their lists not compared.
 
 use super::args::{Common, Format, LimitArgs};
-use super::context::{self, CommandContext};
+use super::context::{self, CachedStart, CommandContext};
 use super::select::Selector;
 use crate::client::{ApiReader, ListDigest};
 use crate::config::{self, WorkspaceFingerprint};
@@ -41,16 +41,6 @@ struct CacheEntry {
     list: ListDigest,
     secrets: Vec<(SecretRef, Fingerprint)>,
     says: UnchangedSummary,
-}
-
-/// Start of a run that only parses what may have changed.
-pub(super) struct CachedStart {
-    /// The files.
-    pub(super) tree: tree::TreeSnapshot,
-    /// Makes the load skip the units that are in sync.
-    pub(super) cache: config::ParseCache,
-    /// Client that has listed the cached units already.
-    pub(super) reader: ApiReader,
 }
 
 /// Cached results that are still valid.
@@ -253,5 +243,5 @@ fn inputs_digest(settings: &Settings, limits: &LimitArgs) -> String {
     let build = std::env::current_exe().and_then(std::fs::metadata).ok();
     let build = build.map(|build| (build.len(), build.modified().ok()));
     let all = format!("{:?}", (env!("CARGO_PKG_VERSION"), build, limits, &settings.host));
-    Sha256::digest(all).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(all))
 }

@@ -2,6 +2,7 @@
 
 use reqwest::Url;
 use std::fmt;
+use thiserror::Error;
 
 /// Base URL of the Data API, without a trailing slash and without `/api/v1`.
 ///
@@ -16,31 +17,25 @@ pub struct BaseUrl {
 /// A text that is not a usable base URL.
 ///
 /// Never contains the text, which may include credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidBaseUrl {
     /// Not a URL.
+    #[error("the platform's URL cannot be used: not a complete URL; write https://HOST/PATH")]
     NotAUrl,
     /// Neither `http` nor `https`.
+    #[error("the platform's URL cannot be used: the scheme must be https:// or http://")]
     Scheme,
     /// Contains a user name or a password.
+    #[error(
+        "the platform's URL cannot be used: it contains a user name or password; pass the token in PMTX_TOKEN"
+    )]
     Credentials,
     /// Contains a query or a fragment.
+    #[error(
+        "the platform's URL cannot be used: it contains a query or a fragment; remove the part from `?` or `#` on"
+    )]
     QueryOrFragment,
 }
-
-impl fmt::Display for InvalidBaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the platform's URL cannot be used: ")?;
-        f.write_str(match self {
-            Self::NotAUrl => "not a complete URL; write https://HOST/PATH",
-            Self::Scheme => "the scheme must be https:// or http://",
-            Self::Credentials => "it contains a user name or password; pass the token in PMTX_TOKEN",
-            Self::QueryOrFragment => "it contains a query or a fragment; remove the part from `?` or `#` on",
-        })
-    }
-}
-
-impl std::error::Error for InvalidBaseUrl {}
 
 impl BaseUrl {
     /// Parses a base URL, with or without `/api/v1` or `/api/v1/data` and trailing slashes.

@@ -1,7 +1,9 @@
 //! Errors of requests to the platform, classified by the permitted reaction.
 
+use crate::model::ErrorKind;
 use std::fmt;
 use std::time::Duration;
+use thiserror::Error;
 
 /// Endpoints of the Data API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,7 +67,8 @@ impl fmt::Display for Endpoint {
 /// A request that did not succeed.
 ///
 /// Its texts are safe to show: limited in length, control characters escaped, no sent secrets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", self.sentence())]
 pub struct RemoteError {
     /// Attempted operation.
     pub endpoint: Endpoint,
@@ -76,17 +79,20 @@ pub struct RemoteError {
 }
 
 /// Kind of failure of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum RemoteErrorKind {
     /// Not sent; the client itself rejected the request.
+    #[error("nothing was sent: {0}")]
     NotSent(String),
     /// Not sent; the connection could not be opened.
     ///
     /// Contains address and reason: `http://host:1 cannot be reached: connection refused`.
+    #[error("{0}")]
     Unreachable(String),
     /// 429, or 503 with `Retry-After` except for sync; the request was not carried out.
     ///
     /// For a write only in the platform's own envelope: a gateway may answer so after it let the write through.
+    #[error("the platform is busy{}{}", requested_wait(*.retry_after), after_colon(.message))]
     Throttled {
         /// Wait requested by the platform, at most five minutes.
         retry_after: Option<Duration>,
@@ -96,18 +102,24 @@ pub enum RemoteErrorKind {
     /// Sent, but no complete response arrived (timeout, reset).
     ///
     /// A write may have been carried out.
+    #[error("no complete answer came: {0}")]
     NoResponse(String),
     /// Not sent; the token cannot be read or is not a valid header value.
+    #[error("the token (PMTX_TOKEN, or `token` in the host file) cannot be read: {0}")]
     NoToken(String),
     /// 401, even after reading the token again.
+    #[error("the token was not accepted{}", after_colon(.0))]
     Unauthorized(String),
     /// 403 for a read.
     ///
     /// 403 for a write may come from a gateway and is [`Self::Failed`].
+    #[error("the token gives no access here{}", after_colon(.0))]
     Forbidden(String),
     /// 409, or `status: "conflict"`.
+    #[error("the platform reports a conflict{}", after_colon(.0))]
     Conflict(String),
     /// Any other 4xx, or a 2xx whose envelope reports an error.
+    #[error("the platform refused (HTTP {status}){}", after_colon(.message))]
     Refused {
         /// HTTP status.
         status: u16,
@@ -118,6 +130,7 @@ pub enum RemoteErrorKind {
     ///
     /// That is 403, 413, 425, 499, 429 without the platform's envelope, or any 4xx without JSON. The write may have
     /// been carried out.
+    #[error("{} (HTTP {status}){}", failure(*.status), after_colon(.message))]
     Failed {
         /// HTTP status.
         status: u16,
@@ -125,43 +138,40 @@ pub enum RemoteErrorKind {
         message: String,
     },
     /// A 2xx response that violates the contract.
+    #[error("the answer is not what the Data API describes: {0}")]
     Malformed(String),
     /// A `list` response that may be incomplete.
+    #[error("the list seems to be incomplete: {0}")]
     Partial(String),
     /// The response exceeded its limit.
+    #[error("the answer is larger than {limit} bytes")]
     TooLarge {
         /// Limit in bytes after decompression.
         limit: usize,
     },
     /// A redirect, which is never followed.
+    #[error("the platform redirects, which is not followed: {0}")]
     Redirected(String),
 }
 
 /// Problem with the token; until it is fixed, every request fails.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenTrouble {
     /// The platform responds with 401.
+    #[error("the platform refuses the token; renew it")]
     Refused,
     /// There is no token to send; contains the reason.
+    #[error("{0}")]
     Unreadable(String),
 }
 
 impl TokenTrouble {
-    /// Stable identifier of the problem.
+    /// Kind of the error in reports.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Refused => "auth",
-            Self::Unreadable(_) => "token",
-        }
-    }
-}
-
-impl fmt::Display for TokenTrouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused => f.write_str("the platform refuses the token; renew it"),
-            Self::Unreadable(why) => f.write_str(why),
+            Self::Refused => ErrorKind::Auth,
+            Self::Unreadable(_) => ErrorKind::Token,
         }
     }
 }
@@ -214,6 +224,13 @@ impl RemoteError {
             )
     }
 
+    fn sentence(&self) -> String {
+        if let (Endpoint::Setup, RemoteErrorKind::NotSent(why)) = (self.endpoint, &self.kind) {
+            return format!("cannot use {}: {why}", self.on);
+        }
+        format!("could not {} {}: {}; {}", self.endpoint.attempt(), self.on, self.kind, self.advice())
+    }
+
     fn advice(&self) -> &'static str {
         if self.is_outcome_unknown() {
             return "it may have been carried out all the same: look at the list before trying again";
@@ -241,58 +258,18 @@ impl RemoteError {
     }
 }
 
-impl fmt::Display for RemoteError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let (Endpoint::Setup, RemoteErrorKind::NotSent(why)) = (self.endpoint, &self.kind) {
-            return write!(f, "cannot use {}: {why}", self.on);
-        }
-        let (attempt, on) = (self.endpoint.attempt(), &self.on);
-        write!(f, "could not {attempt} {on}: {}; {}", self.kind, self.advice())
-    }
+fn after_colon(message: &str) -> String {
+    if message.is_empty() { ", without a message".to_owned() } else { format!(": {message}") }
 }
 
-impl fmt::Display for RemoteErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = |message: &str| {
-            if message.is_empty() { ", without a message".to_owned() } else { format!(": {message}") }
-        };
-        match self {
-            Self::NotSent(why) => write!(f, "nothing was sent: {why}"),
-            Self::Unreachable(what) => f.write_str(what),
-            Self::Throttled { retry_after, message } => {
-                write!(f, "the platform is busy")?;
-                if let Some(wait) = retry_after {
-                    write!(f, " and asks to wait {} s", wait.as_secs())?;
-                }
-                f.write_str(&said(message))
-            }
-            Self::NoResponse(why) => write!(f, "no complete answer came: {why}"),
-            Self::NoToken(why) => {
-                write!(f, "the token (PMTX_TOKEN, or `token` in the host file) cannot be read: {why}")
-            }
-            Self::Unauthorized(message) => write!(f, "the token was not accepted{}", said(message)),
-            Self::Forbidden(message) => write!(f, "the token gives no access here{}", said(message)),
-            Self::Conflict(message) => write!(f, "the platform reports a conflict{}", said(message)),
-            Self::Refused { status, message } => {
-                write!(f, "the platform refused (HTTP {status}){}", said(message))
-            }
-            Self::Failed { status: 403, message } => {
-                write!(f, "the token gives no access here (HTTP 403){}", said(message))
-            }
-            Self::Failed { status, message } if *status < 500 => {
-                write!(f, "the platform, or a gateway before it, refused (HTTP {status}){}", said(message))
-            }
-            Self::Failed { status, message } => {
-                write!(f, "the platform failed (HTTP {status}){}", said(message))
-            }
-            Self::Malformed(why) => write!(f, "the answer is not what the Data API describes: {why}"),
-            Self::Partial(why) => write!(f, "the list seems to be incomplete: {why}"),
-            Self::TooLarge { limit } => write!(f, "the answer is larger than {limit} bytes"),
-            Self::Redirected(whither) => {
-                write!(f, "the platform redirects, which is not followed: {whither}")
-            }
-        }
-    }
+fn requested_wait(wait: Option<Duration>) -> String {
+    wait.map(|wait| format!(" and asks to wait {} s", wait.as_secs())).unwrap_or_default()
 }
 
-impl std::error::Error for RemoteError {}
+fn failure(status: u16) -> &'static str {
+    match status {
+        403 => "the token gives no access here",
+        ..500 => "the platform, or a gateway before it, refused",
+        _ => "the platform failed",
+    }
+}

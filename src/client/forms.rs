@@ -33,7 +33,7 @@ impl SecretForm {
             forms.push(Self::of(other.to_ascii_lowercase(), true, beginning(other)));
         }
         let long = secret.len() >= BEGINNING;
-        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex::encode(secret);
         let least = if long { 2 * BEGINNING } else { hex.len() };
         forms.push(Self::of(hex, true, least));
         for before in 0..3 {

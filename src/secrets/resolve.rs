@@ -9,8 +9,8 @@ use crate::model::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use thiserror::Error;
 
 /// Resolves the definitions of one workspace.
 pub struct Resolver {
@@ -221,7 +221,10 @@ fn may_contain_reference(declared: &ConfigValue) -> bool {
 }
 
 /// References without a usable value. Contains no values.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Displays every reason once: `DB_PASSWORD is not set here; API_KEY is empty`.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", distinct_reasons(.missing))]
 pub struct UnresolvedSecrets {
     /// The references, at least one, in the order of the definition.
     pub missing: Vec<MissingSecret>,
@@ -238,21 +241,11 @@ pub struct MissingSecret {
     pub reason: String,
 }
 
-impl fmt::Display for UnresolvedSecrets {
-    /// Writes every reason once: `DB_PASSWORD is not set here; API_KEY is empty`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = BTreeSet::new();
-        for missing in &self.missing {
-            if said.insert(&missing.reason) {
-                let separator = if said.len() > 1 { "; " } else { "" };
-                write!(f, "{separator}{}", missing.reason)?;
-            }
-        }
-        Ok(())
-    }
+fn distinct_reasons(missing: &[MissingSecret]) -> String {
+    let mut seen = BTreeSet::new();
+    let reasons = missing.iter().map(|missing| missing.reason.as_str());
+    reasons.filter(|reason| seen.insert(*reason)).collect::<Vec<_>>().join("; ")
 }
-
-impl std::error::Error for UnresolvedSecrets {}
 
 /// Resolved values of a definition's `connection_config`, by leaf.
 ///

@@ -4,7 +4,6 @@
 
 use super::StoreError;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -29,10 +28,7 @@ impl ProcessLock {
         remove_stale(&folder);
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| failed(io::Error::other(error.to_string())))?;
-        let token = random.iter().fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
+        let token = hex::encode(random);
         let path = file(dir, &token);
         let held = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
         held.lock().map_err(failed)?;

@@ -3,12 +3,12 @@
 use super::{Store, StoreError};
 use crate::model::WorkspaceRef;
 use sha2::{Digest, Sha256};
-use std::fmt::{self, Write as _};
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// Maximum wait for another process that is opening the state.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,14 +27,16 @@ pub struct DaemonLock {
 }
 
 /// Reason why a workspace could not be locked.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum LockError {
     /// Another process or handle holds the lock.
+    #[error("{held_by} is writing this workspace; wait for it to end and try again")]
     Held {
         /// Holder: `pid 4711 (run)`, or `another process`.
         held_by: String,
     },
     /// The lock file could not be used.
+    #[error("could not lock the workspace with {path}")]
     File {
         /// The lock file.
         path: PathBuf,
@@ -42,30 +44,8 @@ pub enum LockError {
         source: io::Error,
     },
     /// The state was opened for reading only.
+    #[error("the workspace cannot be locked: the state was opened for reading only")]
     ReadOnly,
-}
-
-impl fmt::Display for LockError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held { held_by: by } => {
-                write!(f, "{by} is writing this workspace; wait for it to end and try again")
-            }
-            Self::File { path, .. } => write!(f, "could not lock the workspace with {}", path.display()),
-            Self::ReadOnly => {
-                f.write_str("the workspace cannot be locked: the state was opened for reading only")
-            }
-        }
-    }
-}
-
-impl std::error::Error for LockError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::File { source, .. } => Some(source),
-            _ => None,
-        }
-    }
 }
 
 impl Store {
@@ -187,12 +167,7 @@ fn file_name(platform: &str, of: &[&str]) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    let mut name = hash.finalize()[..16].iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    name.push_str(".lock");
-    name
+    hex::encode(&hash.finalize()[..16]) + ".lock"
 }
 
 /// Writes the holder, padded to a constant length.

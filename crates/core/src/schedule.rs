@@ -19,6 +19,7 @@ mod calendar;
 mod cron;
 mod describe;
 mod due;
+mod error;
 mod freshness;
 mod timing;
 
@@ -28,5 +29,6 @@ pub use due::{
     CLOCK_TOLERANCE, Decision, DueRun, LATE_AFTER, LastClaim, MAX_MISSED_COUNT, Rewound, ScheduleInput,
     SkipReason, Skipped, due, next_decision_at,
 };
+pub use error::ScheduleError;
 pub use freshness::{Freshness, freshness};
-pub use timing::{CompiledSchedule, ScheduleCache, ScheduleError};
+pub use timing::{CompiledSchedule, ScheduleCache};

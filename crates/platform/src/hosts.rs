@@ -15,7 +15,11 @@ pub(super) enum AllowedHosts {
 }
 
 /// Refusal of a host with only local or link-local addresses.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this host itself and link-local addresses are not reached while the platform answers other hosts; start it with \
+     --stand-in HOST=ADDRESS to permit one"
+)]
 pub(super) struct OutOfReach;
 
 impl AllowedHosts {
@@ -49,17 +53,6 @@ impl OutOfReach {
         error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Self>)
     }
 }
-
-impl std::fmt::Display for OutOfReach {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(
-            "this host itself and link-local addresses are not reached while the platform answers other hosts; \
-             start it with --stand-in HOST=ADDRESS to permit one",
-        )
-    }
-}
-
-impl std::error::Error for OutOfReach {}
 
 #[cfg(test)]
 mod tests {

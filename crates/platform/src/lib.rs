@@ -17,7 +17,9 @@ mod endpoints;
 mod hosts;
 mod openapi;
 mod order;
+mod platform_core;
 mod registry;
+mod response;
 mod rows;
 mod storage;
 mod sync;
@@ -96,12 +98,14 @@ pub enum Storage {
 }
 
 /// Reason why a platform could not start or its storage could not be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlatformError {
     /// The token is empty, which would admit everyone.
+    #[error("the local platform needs a token that is not empty")]
     EmptyToken,
     /// The data directory is missing or not a directory.
+    #[error("the data directory {path} cannot be read; make it, or name another")]
     DataDirectory {
         /// Path as given.
         path: PathBuf,
@@ -109,6 +113,7 @@ pub enum PlatformError {
         source: std::io::Error,
     },
     /// The storage directory, or a file in it, could not be created or opened.
+    #[error("cannot use the storage at {path}")]
     Directory {
         /// The file or directory.
         path: PathBuf,
@@ -116,8 +121,10 @@ pub enum PlatformError {
         source: std::io::Error,
     },
     /// Another platform uses this storage directory.
+    #[error("another local platform uses {0}; stop it first, or use it")]
     InUse(PathBuf),
     /// The storage was written by a newer version.
+    #[error("the storage has version {found}, this program knows up to {supported}; use the newer program")]
     Newer {
         /// Version of the storage.
         found: i64,
@@ -125,8 +132,10 @@ pub enum PlatformError {
         supported: i64,
     },
     /// The database failed.
-    Database(rusqlite::Error),
+    #[error("the storage of the local platform failed")]
+    Database(#[from] rusqlite::Error),
     /// The platform could not listen on the address.
+    #[error("cannot listen on {address}; choose another address")]
     Listen {
         /// Requested address.
         address: SocketAddr,
@@ -134,55 +143,14 @@ pub enum PlatformError {
         source: std::io::Error,
     },
     /// The connectors' HTTP client could not be created.
-    Client(reqwest::Error),
+    #[error("the HTTP client of the connectors could not be set up")]
+    Client(#[source] reqwest::Error),
     /// There is no source of that name.
+    #[error("no source \"{0}\" is stored there")]
     NoSuchSource(String),
     /// A stored row is damaged.
-    Damaged(serde_json::Error),
-}
-
-impl std::fmt::Display for PlatformError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::EmptyToken => f.write_str("the local platform needs a token that is not empty"),
-            Self::DataDirectory { path, .. } => {
-                write!(f, "the data directory {} cannot be read; make it, or name another", path.display())
-            }
-            Self::Directory { path, .. } => write!(f, "cannot use the storage at {}", path.display()),
-            Self::InUse(path) => {
-                write!(f, "another local platform uses {}; stop it first, or use it", path.display())
-            }
-            Self::Newer { found, supported: known } => write!(
-                f,
-                "the storage has version {found}, this program knows up to {known}; use the newer program"
-            ),
-            Self::Database(_) => f.write_str("the storage of the local platform failed"),
-            Self::Listen { address, .. } => write!(f, "cannot listen on {address}; choose another address"),
-            Self::Client(_) => f.write_str("the HTTP client of the connectors could not be set up"),
-            Self::NoSuchSource(name) => write!(f, "no source \"{name}\" is stored there"),
-            Self::Damaged(_) => f.write_str("a stored row is damaged; sync its source again in full"),
-        }
-    }
-}
-
-impl std::error::Error for PlatformError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::DataDirectory { source, .. }
-            | Self::Directory { source, .. }
-            | Self::Listen { source, .. } => Some(source),
-            Self::Database(source) => Some(source),
-            Self::Client(source) => Some(source),
-            Self::Damaged(source) => Some(source),
-            Self::EmptyToken | Self::InUse(_) | Self::Newer { .. } | Self::NoSuchSource(_) => None,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for PlatformError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Database(error)
-    }
+    #[error("a stored row is damaged; sync its source again in full")]
+    Damaged(#[source] serde_json::Error),
 }
 
 /// A running platform. Dropping it requests a stop without waiting.
@@ -244,7 +212,7 @@ fn set_up(
     taken: NameConflict,
     (stand_ins, hosts): (Vec<HostOverride>, AllowedHosts),
     stopping: watch::Receiver<bool>,
-) -> Result<(Arc<endpoints::PlatformCore>, Option<std::fs::File>), PlatformError> {
+) -> Result<(Arc<platform_core::PlatformCore>, Option<std::fs::File>), PlatformError> {
     let unreadable = |source| PlatformError::DataDirectory { path: data_dir.to_path_buf(), source };
     let root = data_dir.canonicalize().map_err(unreadable)?;
     if !root.is_dir() {
@@ -255,5 +223,5 @@ fn set_up(
     store.remove_orphans(&catalogue.ids()?)?;
     let reach = connectors::ConnectorContext::new(root, store.directory(), (stand_ins, hosts), stopping)
         .map_err(PlatformError::Client)?;
-    Ok((Arc::new(endpoints::PlatformCore::new(catalogue, store, reach, taken)), claim))
+    Ok((Arc::new(platform_core::PlatformCore::new(catalogue, store, reach, taken)), claim))
 }

@@ -167,7 +167,7 @@ pub(super) fn migrate(connection: &Connection, version: i64, script: &str) -> Re
 pub(super) fn random_hex() -> String {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).expect("the system has randomness once it is up");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(bytes)
 }
 
 fn rows_file(id: &str) -> String {

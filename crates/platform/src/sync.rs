@@ -8,7 +8,7 @@ use super::connectors::{
     self, ConnectorContext, OpenedSource, ReadError, ReadOptions, RowSink as _, catch_panic,
 };
 use super::definition::{SyncOptions, WorkspaceKey};
-use super::endpoints::PlatformCore;
+use super::platform_core::PlatformCore;
 use super::registry::RegisteredSource;
 use super::rows::{self, Writing, WrittenRows};
 use wellspring_sensitive::masked;
@@ -102,7 +102,7 @@ fn read_into_store(
 /// Secrets are excluded, so that a new password does not cause a full read.
 fn identity(source: &RegisteredSource) -> String {
     let text = json!([source.kind, masked(&source.connection_config)]).to_string();
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 impl From<PlatformError> for ReadError {

@@ -31,7 +31,7 @@ impl FingerprintKey {
     pub fn new(mut bytes: [u8; 32]) -> Self {
         let id =
             Sha256::new().chain_update(b"wellspring fingerprint key id\0").chain_update(bytes).finalize();
-        let id = id[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let id = hex::encode(&id[..8]);
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
         let keyed = Hmac::<Sha256>::new_from_slice(&bytes).expect("HMAC takes a key of any length");
         let mut quick = Sha256::new().chain_update(b"wellspring text key\0").chain_update(bytes).finalize();
@@ -114,16 +114,11 @@ impl Fingerprint {
     /// Parses the form written by [`Display`](fmt::Display).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        };
-        let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        if text.bytes().any(|digit| digit.is_ascii_uppercase()) {
+            return None;
         }
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).ok()?;
         Some(Self(bytes))
     }
 
@@ -134,12 +129,9 @@ impl Fingerprint {
     }
 
     fn with_hex<T>(&self, tell: impl FnOnce(&str) -> T) -> T {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = [0; 32];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
+        // Cannot fail: the text has two digits for each byte.
+        let _ = hex::encode_to_slice(self.0, &mut text);
         tell(str::from_utf8(&text).unwrap_or_default())
     }
 }
@@ -189,8 +181,7 @@ mod tests {
         let key = FingerprintKey::new([7; 32]);
         let mut mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap();
         mac.update(b"wellspring value v1\0[1,{\"a\":\"b\"}]");
-        let expected: String =
-            mac.finalize().into_bytes()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let expected = hex::encode(&mac.finalize().into_bytes()[..16]);
         let fingerprint = key.fingerprint(&json!([1, {"a": "b"}]));
         assert_eq!(fingerprint.to_string(), expected);
         assert_eq!(key.fingerprint_public(&json!([1, {"a": "b"}])), fingerprint);

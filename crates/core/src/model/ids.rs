@@ -8,21 +8,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
 /// The error for a text that is not a valid id or name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a {what}: {reason}")]
 pub struct InvalidId {
     /// Kind of id, for example `workspace id`.
     pub what: &'static str,
     /// Reason why the text is invalid.
     pub reason: &'static str,
 }
-
-impl fmt::Display for InvalidId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a {}: {}", self.what, self.reason)
-    }
-}
-
-impl std::error::Error for InvalidId {}
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {

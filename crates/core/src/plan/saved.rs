@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// Version of the file format.
 const VERSION: u32 = 3;
@@ -79,53 +78,36 @@ pub struct PlanOptions {
 }
 
 /// The reason why a saved plan is not applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StalePlan {
     /// Not a saved plan; the text contains the reason.
+    #[error("this is not a saved plan: {0}")]
     NotAPlan(String),
     /// Another version of the format.
+    #[error(
+        "the plan was saved in format {0}, and this program reads {VERSION}; nothing was done; plan again and look at \
+         what has changed"
+    )]
     Version(u32),
     /// Another platform: planned for, applied to.
+    #[error("the plan was made for {0}, and this would be applied to {1}; nothing was done")]
     Platform(String, String),
     /// Another fingerprint key, so secrets cannot be compared.
+    #[error(
+        "the plan was made with another fingerprint key, so it is unknown whether the secrets are the same: apply it \
+         with the state directory it was made with; nothing was done"
+    )]
     Key,
     /// Changed workspaces or sources, each with the kind of change.
+    #[error("since the plan was saved, {}. Nothing was done; plan again", first_differences(.0))]
     Changed(Vec<String>),
 }
 
-impl fmt::Display for StalePlan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const AGAIN: &str = "nothing was done; plan again and look at what has changed";
-        match self {
-            Self::NotAPlan(why) => write!(f, "this is not a saved plan: {why}"),
-            Self::Version(version) => {
-                write!(f, "the plan was saved in format {version}, and this program reads {VERSION}; {AGAIN}")
-            }
-            Self::Platform(then, now) => {
-                write!(
-                    f,
-                    "the plan was made for {then}, and this would be applied to {now}; nothing was done"
-                )
-            }
-            Self::Key => write!(
-                f,
-                "the plan was made with another fingerprint key, so it is unknown whether the secrets \
-                 are the same: apply it with the state directory it was made with; nothing was done"
-            ),
-            Self::Changed(differences) => {
-                let more = differences.len().saturating_sub(MAX_DIFFERENCES);
-                let shown = differences[..differences.len() - more].join("; ");
-                write!(f, "since the plan was saved, {shown}")?;
-                if more > 0 {
-                    write!(f, "; and {more} more")?;
-                }
-                write!(f, ". Nothing was done; plan again")
-            }
-        }
-    }
+fn first_differences(differences: &[String]) -> String {
+    let more = differences.len().saturating_sub(MAX_DIFFERENCES);
+    let shown = differences[..differences.len() - more].join("; ");
+    if more > 0 { format!("{shown}; and {more} more") } else { shown }
 }
-
-impl std::error::Error for StalePlan {}
 
 impl SavedPlan {
     /// A plan of these units.
@@ -284,8 +266,8 @@ fn without_values(reason: &str) -> String {
     }
 }
 
-fn hex(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+fn sha256_hex(text: &str) -> String {
+    hex::encode(Sha256::digest(text))
 }
 
 /// Hashes everything that the plan of one unit is made from.
@@ -295,7 +277,7 @@ fn hex(text: &str) -> String {
 #[must_use]
 pub fn input_outline(input: &PlanInput<'_>) -> Outline {
     let desired = &input.desired;
-    let hash = |content: &Value| hex(&input.key.fingerprint(content).to_string());
+    let hash = |content: &Value| sha256_hex(&input.key.fingerprint(content).to_string());
     let mut sources: BTreeMap<SourceName, Grounds> = BTreeMap::new();
     let mut written = written(desired);
     for source in &desired.sources {

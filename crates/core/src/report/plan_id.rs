@@ -29,7 +29,7 @@ pub fn plan_id(plan: &Plan) -> String {
     }
     text.push(b']');
     digest.update(&text);
-    digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest.finalize()[..6])
 }
 
 /// Effect of a unit's plan. Fields are in alphabetical order, here and below.
@@ -119,7 +119,7 @@ fn doing<'a>(
         name: &action.name,
         removal: match &action.step {
             Step::Cleanup { removal: Removal::Moved(to), .. } => json!(["moved", to]),
-            Step::Cleanup { removal, .. } => json!(super::json::removal(removal)),
+            Step::Cleanup { removal, .. } => json!(removal.word()),
             _ => Value::Null,
         },
         schedule: match &action.step {

@@ -1,5 +1,7 @@
 //! Colours and column widths.
 
+use unicode_width::UnicodeWidthStr;
+
 /// Emphasis of a text if colours are supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Color {
@@ -32,34 +34,8 @@ impl Color {
 }
 
 /// Returns the number of columns of an escaped text.
-///
-/// East Asian wide characters and pictographs take two, combining marks none.
 pub(super) fn width(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.chars().map(char_width).sum() }
-}
-
-fn char_width(c: char) -> usize {
-    match u32::from(c) {
-        0x300..=0x36f
-        | 0x1ab0..=0x1aff
-        | 0x1dc0..=0x1dff
-        | 0x20d0..=0x20ff
-        | 0xfe00..=0xfe0f
-        | 0xfe20..=0xfe2f => 0,
-        0x1100..=0x115f
-        | 0x2e80..=0x303e
-        | 0x3041..=0xa4cf
-        | 0xac00..=0xd7a3
-        | 0xf900..=0xfaff
-        | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60
-        | 0xffe0..=0xffe6
-        | 0x1f300..=0x1f64f
-        | 0x1f680..=0x1f6ff
-        | 0x1f900..=0x1f9ff
-        | 0x20000..=0x3fffd => 2,
-        _ => 1,
-    }
+    UnicodeWidthStr::width(text)
 }
 
 /// Pads the text with spaces to `columns`.

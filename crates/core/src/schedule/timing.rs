@@ -1,17 +1,15 @@
 //! A compiled schedule, which yields its firings.
 
+use super::ScheduleError;
 use super::calendar::Calendar;
 use super::cron::Cron;
 use crate::model::{Schedule, SourceName, SyncSpec, WorkspaceRef};
 use crate::zones;
-use croner::errors::CronError;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 /// Maximum period and jitter in seconds: ten years.
 const MAX_SECONDS: u64 = 3650 * 24 * 60 * 60;
@@ -172,109 +170,12 @@ fn find_zone(name: &str) -> Result<TimeZone, ScheduleError> {
     zones::get(name).ok_or_else(|| ScheduleError::Zone { name: name.to_owned() })
 }
 
-/// Reason why a schedule cannot be used.
-#[derive(Debug)]
-pub enum ScheduleError {
-    /// `every` is too short, too long or not a whole number of seconds.
-    Period {
-        /// Declared period.
-        period: Duration,
-    },
-    /// `jitter` is too long.
-    Jitter {
-        /// Declared jitter.
-        jitter: Duration,
-    },
-    /// The cron expression is too long.
-    TooLong {
-        /// Length in bytes.
-        length: usize,
-        /// Maximum length in bytes.
-        limit: usize,
-    },
-    /// The cron expression does not have five fields.
-    Fields {
-        /// Declared expression.
-        expression: String,
-        /// Number of its fields.
-        found: usize,
-    },
-    /// The cron expression cannot be parsed.
-    Expression {
-        /// Declared expression.
-        expression: String,
-        /// Error of the parser.
-        source: CronError,
-    },
-    /// The cron expression never matches.
-    Never {
-        /// Declared expression.
-        expression: String,
-    },
-    /// The time zone does not exist.
-    Zone {
-        /// Declared name of the zone.
-        name: String,
-    },
-}
-
-impl fmt::Display for ScheduleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Period { period } => {
-                write!(f, "cannot sync every {period:?}: give whole seconds, at least 1s and at most 3650d")
-            }
-            Self::Jitter { jitter } => write!(f, "cannot spread a sync over {jitter:?}: give at most 3650d"),
-            Self::TooLong { length, limit } => {
-                write!(f, "cannot read a cron expression of {length} bytes: the limit is {limit}")
-            }
-            Self::Fields { expression, found } => {
-                write!(f, "cannot read the cron expression {expression:?}: ")?;
-                match found {
-                    6 => f.write_str(
-                        "it has six fields, and a seconds field is not used here; remove the first",
-                    ),
-                    _ if expression.contains('@') => {
-                        f.write_str("nicknames are not used here; write the five fields, as in \"0 2 * * *\"")
-                    }
-                    _ => write!(
-                        f,
-                        "it has {found} fields; write five: minute, hour, day of month, month, day of week"
-                    ),
-                }
-            }
-            Self::Expression { expression, .. } => write!(
-                f,
-                "cannot read the cron expression {expression:?}; write minute, hour, day of month, month, day of week"
-            ),
-            Self::Never { expression } => {
-                write!(
-                    f,
-                    "the cron expression {expression:?} never fires: no such day exists; correct day and month"
-                )
-            }
-            Self::Zone { name } => {
-                write!(f, "there is no time zone {name:?}; write an IANA name, as in \"Europe/Rome\"")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ScheduleError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Expression { source, .. } => Some(source),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{CompiledSchedule, ScheduleError};
+    use super::CompiledSchedule;
     use crate::model::{Missed, Overlap, Schedule, Scope, SourceName, SyncSpec, WorkspaceId, WorkspaceRef};
+    use crate::schedule::ScheduleError;
     use std::error::Error;
-    use std::time::Duration;
 
     fn compile(when: Schedule, jitter: Duration) -> Result<CompiledSchedule, ScheduleError> {
         let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };

@@ -240,7 +240,7 @@ impl AppendOnlyReader {
 
     /// Returns the current mark; `unfinished` if an incomplete record follows.
     pub(super) fn mark(&self, unfinished: bool) -> FileCursor {
-        let digest = self.digest.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(self.digest.clone().finalize());
         FileCursor { whole_bytes: self.accepted_bytes, digest, unfinished }
     }
 }

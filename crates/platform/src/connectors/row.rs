@@ -71,7 +71,7 @@ pub(super) fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
 
 /// Hexadecimal digest of a row.
 pub(super) fn digest_of(row: &str) -> String {
-    Sha256::digest(row.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(row.as_bytes()))
 }
 
 /// Marks bytes as such.

@@ -69,7 +69,9 @@ impl ValueKind {
                 "f" => Some(false.into()),
                 _ => None,
             },
-            Self::Hex => text.strip_prefix("\\x").and_then(from_hex).map(|found| bytes(&found)),
+            Self::Hex => {
+                text.strip_prefix("\\x").and_then(|text| hex::decode(text).ok()).map(|found| bytes(&found))
+            }
             Self::Json => Some(embedded(text)),
             Self::Timestamp | Self::Moment => Some(self.time(text).into()),
             Self::Zoned => zoned(text).map(Value::from),
@@ -125,12 +127,6 @@ fn is_number(text: &str) -> bool {
 fn single(number: f64) -> Value {
     let short = (number as f32).to_string();
     short.parse().map_or_else(|_| Value::String(short), real)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |sign: u8| char::from(sign).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 /// Parses an array such as `{1,NULL,{"a \"b\""}}`.
