@@ -17,6 +17,7 @@ mod source_locks;
 mod verify;
 
 use crate::client::{ApiWriter, RemoteError, RemoteErrorKind};
+use crate::error::error_chain;
 use crate::model::{
     DeclarationHash, DesiredSource, Intent, IntentKind, Inventory, LastApplied, OwnershipMarker, ReadbackMap,
     RemovedAction, ResolvedSource, SourceId, SourceName, WorkspaceRef,
@@ -446,16 +447,4 @@ impl From<RemoteError> for WorkspaceError {
         };
         Self { kind, message, outage }
     }
-}
-
-/// Formats an error and its sources on one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -19,7 +19,7 @@ pub use publish::Publisher;
 pub use reporter::{NextAttempt, Reporter};
 pub use signals::{Signal, Stopping, is_stopping, listen, wait_for_stop};
 
-use crate::apply::error_chain;
+use crate::error::error_chain;
 use crate::load::{FileIndex, LoadCache, LoadedConfig};
 use crate::model::WorkspaceRef;
 use crate::plan::{ApplyOutcome, WorkspacePlan};

@@ -27,6 +27,7 @@ pub mod apply;
 pub mod cli;
 pub mod client;
 pub mod daemon;
+pub mod error;
 pub mod load;
 pub mod observe;
 pub mod reconcile;

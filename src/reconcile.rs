@@ -8,8 +8,9 @@ mod unchanged;
 pub use planner::{ListResult, MAX_PREFETCHES, Planned, Planner, resolved};
 pub use unchanged::{InputFingerprint, UnchangedCache, fingerprint};
 
-use crate::apply::{ActionCallback, ApplyContext, SourceLocks, error_chain};
+use crate::apply::{ActionCallback, ApplyContext, SourceLocks};
 use crate::client::ApiWriter;
+use crate::error::error_chain;
 use crate::model::{CompressedWorkspace, Inventory, SourceName};
 use crate::plan::{
     ApplyOutcome, ApprovedPlan, ApprovedWorkspace, Declarations, ErrorKind, HostLimits, InventoryUpdate,

@@ -5,10 +5,11 @@
 //!
 //! Invariant: no firing is sent without a claim, and none is sent twice.
 
-use crate::apply::{SourceLocks, error_chain};
+use crate::apply::SourceLocks;
 use crate::client::{
     ApiWriter, ItemError, RemoteError, RemoteErrorKind, SyncAnswer, SyncedRow, TokenTrouble,
 };
+use crate::error::error_chain;
 use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, WorkspaceRef};
 use crate::reconcile::Clock;
 use crate::schedule::{Decision, MAX_MISSED_COUNT, SkipReason};

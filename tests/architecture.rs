@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The modules of the program from top to bottom, then those of the core.
 ///
 /// A module may use those below its floor; modules on one floor are independent.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["cli"],
     &["daemon"],
     &["load", "sync"],
@@ -23,6 +23,7 @@ const FLOORS: [&[&str]; 13] = [
     &["config", "listing", "plan", "schedule"],
     &["model"],
     &["zones"],
+    &["error"],
 ];
 
 /// The modules that lie in `crates/core`.

@@ -4,8 +4,9 @@
 //! does not show are sent again in halves, until the refused one is alone in its batch.
 
 use super::responses::{mark_not_applied, not_started, record_response};
-use super::{ApplyRun, PreparedConnect, error_chain, recreate};
+use super::{ApplyRun, PreparedConnect, recreate};
 use crate::client::{CleanupAnswer, RemoteError, RemoteErrorKind};
+use crate::error::error_chain;
 use crate::model::{NonEmpty, ResolvedSource, SourceId, SourceKey, SourceName};
 use crate::plan::{ActionResult, Step, WorkspaceError};
 use secrecy::ExposeSecret as _;

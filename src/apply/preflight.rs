@@ -4,6 +4,7 @@
 
 use super::{ApplyRun, PreparedConnect};
 use crate::client::{RemoteError, TestVerdict};
+use crate::error::error_chain;
 use crate::plan::{ActionResult, Step, WorkspaceError};
 use crate::store::StoreChange;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ pub(super) async fn test_connections(
                 Some("its connection could not be tested: the test was broken off within this program".into())
             }
             PreflightResult::Completed(Err(error)) => {
-                Some(format!("its connection could not be tested: {}", super::error_chain(&error)))
+                Some(format!("its connection could not be tested: {}", error_chain(&error)))
             }
         };
         match why {

@@ -4,7 +4,8 @@
 //! old definition can be restored.
 
 use super::responses::{mark_not_applied, record_response};
-use super::{ApplyRun, PreparedConnect, error_chain};
+use super::{ApplyRun, PreparedConnect};
+use crate::error::error_chain;
 use crate::model::{IntentKind, LastApplied, NonEmpty, OnConflict, ResolvedSource, SourceId};
 use crate::plan::{Action, ActionResult, Step, WorkspaceError};
 use crate::store::{JournalEntry, NewIntent, StoreChange};

@@ -8,7 +8,7 @@ mod platform;
 use super::args::{Common, Format};
 use super::context;
 use super::{CommandError, Exit, output};
-use crate::apply::error_chain;
+use crate::error::error_chain;
 use crate::load::LoadedConfig;
 use crate::report;
 use crate::secrets::Resolver;

@@ -1,7 +1,7 @@
 //! Exit codes and the errors that lead to them.
 
-use crate::apply::error_chain;
 use crate::client::RemoteError;
+use crate::error::error_chain;
 use crate::report;
 use crate::store::{LockError, StoreError};
 use std::process::ExitCode;

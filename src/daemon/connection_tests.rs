@@ -1,7 +1,7 @@
 //! Regular connection tests (`test = { every = … }`): schedule and execution.
 
-use crate::apply::error_chain;
 use crate::client::{ApiReader, TestVerdict};
+use crate::error::error_chain;
 use crate::model::{
     CompressedWorkspace, DesiredSource, DesiredWorkspace, SourceKey, SourceName, WorkspaceRef,
 };

@@ -2,7 +2,7 @@
 
 use super::super::context;
 use super::{Exit, Finding, named};
-use crate::apply::error_chain;
+use crate::error::error_chain;
 use crate::report::humanize;
 use crate::settings::{PlatformChoice, Settings};
 use crate::store::Store;

@@ -1,10 +1,10 @@
 //! Runs passes in the background; their ends arrive as events.
 
 use super::{EventLoop, duration};
-use crate::apply::error_chain;
 use crate::client::TokenTrouble;
 use crate::daemon::scheduler::{Ownership, PassRecords, PassResult};
 use crate::daemon::{Event, PassEnded, PassReport};
+use crate::error::error_chain;
 use crate::model::{CompressedWorkspace, DesiredSource, SourceName};
 use crate::plan::{ActionResult, ApplyOutcome, ErrorKind, Step, Withheld, WorkspaceError, WorkspacePlan};
 use crate::reconcile::{Pass, PassId, Task};

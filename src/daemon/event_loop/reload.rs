@@ -1,11 +1,11 @@
 //! Loads the files in the background, and acts on a load as far as it is accepted.
 
 use super::EventLoop;
-use crate::apply::error_chain;
 use crate::config::FILE_NAME;
 use crate::daemon::publish::BlockedWorkspaces;
 use crate::daemon::settle::Acceptance;
 use crate::daemon::{Event, ScanScope};
+use crate::error::error_chain;
 use crate::load::LoadedConfig;
 use crate::model::PlatformUrl;
 use crate::store::StoreError;

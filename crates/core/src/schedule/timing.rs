@@ -176,6 +176,7 @@ mod tests {
     use crate::model::{Missed, Overlap, Schedule, Scope, SourceName, SyncSpec, WorkspaceId, WorkspaceRef};
     use crate::schedule::ScheduleError;
     use std::error::Error;
+    use std::time::Duration;
 
     fn compile(when: Schedule, jitter: Duration) -> Result<CompiledSchedule, ScheduleError> {
         let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
