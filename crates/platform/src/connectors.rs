@@ -34,11 +34,18 @@ use tokio::time::Instant;
 
 use super::HostOverride;
 use super::hosts::AllowedHosts;
+use super::memory::{LARGE_BYTES, MemoryBudget, MemoryUse, Reservation, SYNC_WAIT};
 use super::order::Point;
 use fields::{ConfigFields, KnownField};
 
 /// Maximum size in bytes of a record, line or value, which is held in memory.
 pub(super) const MAX_RECORD_BYTES: usize = 64 << 20;
+
+/// Maximum wait of a test or schema request for memory.
+const INSPECT_WAIT: Duration = Duration::from_secs(50);
+/// Error of a read that waited too long for memory.
+const MEMORY_IN_USE: &str =
+    "other syncs hold the memory for large records and pages; sync again, or fewer sources at a time";
 
 /// Maximum duration of a read, because a view may be endless.
 const READ_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
@@ -154,7 +161,14 @@ pub(super) struct ConnectorContext {
     hosts: AllowedHosts,
     runtime: Handle,
     stopping: watch::Receiver<bool>,
+    memory: MemoryBudget,
     limits: Option<ReadLimits>,
+}
+
+/// Memory of the current record of a read, reserved while the record is large.
+struct RecordMemory {
+    reach: ConnectorContext,
+    reserved: Option<Reservation>,
 }
 
 /// Conditions that end a read early.
@@ -190,7 +204,19 @@ impl ConnectorContext {
             hosts,
             runtime: Handle::current(),
             stopping,
+            memory: MemoryBudget::new(),
             limits: None,
+        })
+    }
+
+    /// Waits until this read may hold more memory. Blocks.
+    fn reserve(&self, wanted: MemoryUse) -> Result<Reservation, ReadError> {
+        let limit = if self.limits.is_some() { SYNC_WAIT } else { INSPECT_WAIT };
+        self.runtime.block_on(async {
+            tokio::select! {
+                reserved = self.memory.reserve(wanted, limit) => reserved.ok_or_else(|| ReadError::new(MEMORY_IN_USE)),
+                () = self.wait_for_stop() => Err(self.stop_failure()),
+            }
         })
     }
 
@@ -250,6 +276,22 @@ impl ConnectorContext {
     /// Returns the error of a read that [`ConnectorContext::wait_for_stop`] ended.
     fn stop_failure(&self) -> ReadError {
         self.stop().unwrap_or_else(|| ReadError::new("the platform is stopping; try again"))
+    }
+}
+
+impl RecordMemory {
+    fn new(reach: &ConnectorContext) -> Self {
+        Self { reach: reach.clone(), reserved: None }
+    }
+
+    /// Call before a record grows to this size, and with the next record.
+    fn hold(&mut self, bytes: usize) -> Result<(), ReadError> {
+        if bytes <= LARGE_BYTES {
+            self.reserved = None;
+        } else if self.reserved.is_none() {
+            self.reserved = Some(self.reach.reserve(MemoryUse::Record)?);
+        }
+        Ok(())
     }
 }
 

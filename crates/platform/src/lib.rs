@@ -15,6 +15,7 @@ mod connectors;
 mod definition;
 mod endpoints;
 mod hosts;
+mod memory;
 mod openapi;
 mod order;
 mod platform_core;

@@ -29,6 +29,10 @@ const BATCH_BYTES: usize = 8 << 20;
 
 /// Maximum bytes written by a sync, because a view may be endless.
 const MAX_SYNC_BYTES: u64 = 64 << 30;
+/// Maximum number of rows written by a sync, for the same reason.
+const MAX_SYNC_ROWS: u64 = 1_000_000_000;
+/// Bytes that a stored row takes in addition to its text.
+const ROW_BYTES: u64 = 32;
 /// Bytes between checks of the free disk space.
 const DISK_CHECK_BYTES: u64 = 64 << 20;
 
@@ -42,6 +46,8 @@ pub(super) struct Writing<'c> {
     written: u64,
     /// Number of written rows that replaced no other.
     added: u64,
+    /// Number of received rows.
+    rows: u64,
     /// Bytes of the received rows, now and at the last check of the disk.
     bytes: u64,
     checked_bytes: u64,
@@ -99,6 +105,7 @@ impl<'c> Writing<'c> {
             write_mode: WriteMode::Replace,
             written: 0,
             added: 0,
+            rows: 0,
             bytes: 0,
             checked_bytes: 0,
             was_empty: false,
@@ -146,7 +153,13 @@ impl<'c> Writing<'c> {
         if let Some(failure) = (self.stop)() {
             return Err(failure);
         }
-        self.bytes += self.batch.text.len() as u64;
+        self.rows += self.batch.rows.len() as u64;
+        self.bytes += self.batch.text.len() as u64 + ROW_BYTES * self.batch.rows.len() as u64;
+        if self.rows > MAX_SYNC_ROWS {
+            return Err(ReadError::new(format!(
+                "there are more than {MAX_SYNC_ROWS} rows; read fewer tables at a time"
+            )));
+        }
         if self.bytes > MAX_SYNC_BYTES {
             let most = MAX_SYNC_BYTES >> 30;
             return Err(ReadError::new(format!(
@@ -164,6 +177,7 @@ impl<'c> Writing<'c> {
         self.written += written;
         self.added += added;
         self.batch.text.clear();
+        self.batch.text.shrink_to(BATCH_BYTES);
         self.batch.rows.clear();
         Ok(())
     }

@@ -252,3 +252,23 @@ async fn files_are_read_a_record_at_a_time() {
     }
     assert!(memory[1] < memory[0] + (16 << 10), "KiB for 2 MB and for 24 MB: {memory:?}");
 }
+
+#[tokio::test]
+async fn syncs_at_one_time_hold_one_large_record_together() {
+    const SOURCES: usize = 6;
+    let house = House::new().await;
+    // Each record takes many times its size while it is parsed.
+    house.write("large.json", &format!("[[{}0]]", "0,".repeat(1 << 21)));
+    let served = Served::start(&house.data(), &house.outside().join("state"), &[], &[]);
+    let sync = async |count: usize| {
+        let source = |n| json!({ "type": "json", "name": format!("s{n}"), "connection_config": { "path": "large.json" } });
+        let sources: Vec<_> = (0..count).map(source).collect();
+        served.post("connect", &json!({ "sources": sources })).await;
+        let (_, answer) = served.post("sync", &json!({})).await;
+        assert_eq!(answer["data"]["records_processed"], count, "{answer}");
+        served.most_memory()
+    };
+    let (one, all) = (sync(1).await, sync(SOURCES).await);
+    // The text of a record is 4 MiB, and the values parsed from it are 64 MiB.
+    assert!(all < one + (64 << 10), "KiB for 1 and for {SOURCES} sources: {one}, {all}");
+}

@@ -132,6 +132,10 @@ async fn a_test_says_what_failed() {
         std::fs::write(house.data().join(name), start).unwrap();
     }
     std::fs::write(house.data().join("wide.json"), b"\xff\xfe[\0]\0").unwrap();
+    std::fs::write(house.data().join("utf16.csv"), b"a\0b\0\n\0").unwrap();
+    house.write("surrogate.jsonl", "{\"a\": 1}\n{\"a\": \"\\ud800\"}\n");
+    house.write("surrogate.json", "[\n{\"a\": 1},\n{\"a\": \"\\ud800\"}]");
+    house.write("document.jsonl", "[{\"a\": 1},\n{\"a\": 2}]\n");
     house.sqlite("one.db", "CREATE TABLE one (a)");
     for (kind, config, expected) in [
         ("sqlite", json!({ "path": "gone.db" }), "there is no file gone.db"),
@@ -145,6 +149,10 @@ async fn a_test_says_what_failed() {
         ("jsonl", json!({ "path": "zst.jsonl" }), "compressed with zstd"),
         ("json", json!({ "path": "wide.json" }), "this is UTF-16"),
         ("jsonl", json!({ "path": "bad.jsonl" }), "line 2 is not JSON"),
+        ("jsonl", json!({ "path": "surrogate.jsonl" }), "line 2: unexpected end of hex escape"),
+        ("json", json!({ "path": "surrogate.json" }), "record 2: unexpected end of hex escape"),
+        ("jsonl", json!({ "path": "document.jsonl" }), "a document is read with format = \"json\""),
+        ("csv", json!({ "path": "utf16.csv" }), "this is UTF-16"),
         ("api", json!({ "base_url": "http://127.0.0.1:1" }), "refused the connection"),
         ("database", json!({ "host": "h", "engine": "oracle" }), "Oracle is not built into this platform"),
         ("mongodb", json!({ "host": "h" }), "MongoDB is not built into this platform"),

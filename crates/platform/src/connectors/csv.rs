@@ -113,8 +113,8 @@ impl Connector for Csv {
         let before = before.filter(|position| !position.columns.is_empty());
         let changed = before.is_some();
         if let Some(before) = before {
-            let mut growing = self.growing()?;
-            if growing.skip(&before.mark).map_err(|error| self.named.unreadable(&error))? {
+            let mut growing = AppendOnlyReader::open(&self.named)?;
+            if growing.skip(&before.mark)? {
                 intake.begin_table(&self.table, WriteMode::Upsert)?;
                 let mut records = CsvRecords::new(self, growing);
                 records.dialect.delimiter = before.delimiter;
@@ -146,15 +146,11 @@ impl Connector for Csv {
 }
 
 impl Csv {
-    fn growing(&self) -> Result<AppendOnlyReader, ReadError> {
-        AppendOnlyReader::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))
-    }
-
     /// Reads the column names; none if the file is empty.
     ///
     /// Without a header, columns are numbered.
     fn start(&self) -> Result<(CsvRecords<'_>, Vec<String>), ReadError> {
-        let mut records = CsvRecords::new(self, self.growing()?);
+        let mut records = CsvRecords::new(self, AppendOnlyReader::open(&self.named)?);
         let extent = loop {
             match records.next(0)? {
                 Some(_) if records.is_separator()? => records.accept(),
@@ -292,7 +288,7 @@ impl Csv {
 /// Iterator over the records of a file.
 struct CsvRecords<'c> {
     csv: &'c Csv,
-    growing: AppendOnlyReader,
+    growing: AppendOnlyReader<'c>,
     dialect: Dialect,
     /// Bytes of the last record.
     raw: Vec<u8>,
@@ -308,7 +304,7 @@ struct CsvRecords<'c> {
 }
 
 impl<'c> CsvRecords<'c> {
-    fn new(csv: &'c Csv, growing: AppendOnlyReader) -> Self {
+    fn new(csv: &'c Csv, growing: AppendOnlyReader<'c>) -> Self {
         Self {
             dialect: csv.dialect,
             csv,
@@ -352,8 +348,7 @@ impl<'c> CsvRecords<'c> {
         self.first_line = self.lines + 1;
         loop {
             let start = self.raw.len();
-            let ended = self.growing.line(LineEnd::Any, &mut self.raw);
-            let ended = ended.map_err(|error| self.csv.named.unreadable(&error))?;
+            let ended = self.growing.line(LineEnd::Any, &mut self.raw)?;
             if self.raw.len() == start {
                 return Ok((start > 0).then_some(Extent::More));
             }
@@ -387,9 +382,12 @@ impl<'c> CsvRecords<'c> {
         let line = self.raw.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.raw).trim_ascii_end();
         let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
         // A tab at the end is the delimiter, so it must not be trimmed.
-        let tab = self.raw.windows(5).any(|found| found == b"sep=\t");
-        let named =
-            if tab { Some(b'\t') } else { line.strip_prefix(b"sep=").and_then(|sign| sign.first().copied()) };
+        let tab = self.raw.windows(5).any(|found| found.eq_ignore_ascii_case(b"sep=\t"));
+        let named = match line.split_at_checked(4) {
+            _ if tab => Some(b'\t'),
+            Some((start, rest)) if start.eq_ignore_ascii_case(b"sep=") => rest.first().copied(),
+            _ => None,
+        };
         let Some(named) = named.filter(|_| self.first_line == 1 && (tab || line.len() == 5)) else {
             return Ok(false);
         };

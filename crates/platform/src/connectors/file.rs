@@ -10,7 +10,8 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{ConfigError, ConfigFields, ConnectorContext, MAX_RECORD_BYTES, ReadError};
+use super::{ConfigError, ConfigFields, ConnectorContext, MAX_RECORD_BYTES, ReadError, RecordMemory};
+use crate::memory::LARGE_BYTES;
 
 const BUFFER: usize = 64 << 10;
 /// First bytes of files that no connector reads, with the reason.
@@ -18,9 +19,10 @@ const OTHERS: [(&[u8], &str); 5] = [
     (b"\x1f\x8b", "this is compressed with gzip; decompress the file"),
     (b"\x28\xb5\x2f\xfd", "this is compressed with zstd; decompress the file"),
     (b"PK\x03\x04", "this is a ZIP archive or a spreadsheet; export its content as CSV"),
-    (b"\xff\xfe", "this is UTF-16; convert the file to UTF-8"),
-    (b"\xfe\xff", "this is UTF-16; convert the file to UTF-8"),
+    (b"\xff\xfe", UTF_16),
+    (b"\xfe\xff", UTF_16),
 ];
+const UTF_16: &str = "this is UTF-16; convert the file to UTF-8";
 
 /// A file named in a configuration. Only [`DataFile::find`] accesses the disk.
 pub(super) struct DataFile {
@@ -102,6 +104,10 @@ impl DataFile {
         }
         let mut start = [0; 4];
         let count = file.read_at(&mut start, 0).map_err(|error| self.unreadable(&error))?;
+        // UTF-16 without a byte order mark has a zero byte in each character of ASCII.
+        if matches!(start, [(1..), 0, (1..), 0] | [0, (1..), 0, (1..)]) {
+            return Err(self.content_error(UTF_16));
+        }
         let other = OTHERS.iter().find(|(mark, _)| start[..count].starts_with(mark));
         other.map_or(Ok(file), |(_, what)| Err(self.content_error(what)))
     }
@@ -157,7 +163,9 @@ pub(super) struct FileCursor {
 /// A growing file, read record by record up to its current length.
 ///
 /// Computes a digest of the complete records and rejects records that are too large.
-pub(super) struct AppendOnlyReader {
+pub(super) struct AppendOnlyReader<'f> {
+    named: &'f DataFile,
+    memory: RecordMemory,
     content: BufReader<io::Take<File>>,
     digest: Sha256,
     accepted_bytes: u64,
@@ -171,10 +179,13 @@ pub(super) enum LineEnd {
     Any,
 }
 
-impl AppendOnlyReader {
-    pub(super) fn new(file: File) -> io::Result<Self> {
-        let length = file.metadata()?.len();
+impl<'f> AppendOnlyReader<'f> {
+    pub(super) fn open(named: &'f DataFile) -> Result<Self, ReadError> {
+        let file = named.open()?;
+        let length = file.metadata().map_err(|error| named.unreadable(&error))?.len();
         Ok(Self {
+            named,
+            memory: RecordMemory::new(&named.reach),
             content: BufReader::with_capacity(BUFFER, file.take(length)),
             digest: Sha256::new(),
             accepted_bytes: 0,
@@ -184,9 +195,10 @@ impl AppendOnlyReader {
     /// Reads up to the mark of an earlier read.
     ///
     /// Returns false if that part changed, so that the file is a different one.
-    pub(super) fn skip(&mut self, mark: &FileCursor) -> io::Result<bool> {
+    pub(super) fn skip(&mut self, mark: &FileCursor) -> Result<bool, ReadError> {
         while self.accepted_bytes < mark.whole_bytes {
-            let found = self.content.fill_buf()?;
+            self.fill()?;
+            let found = self.content.buffer();
             let left = usize::try_from(mark.whole_bytes - self.accepted_bytes).unwrap_or(usize::MAX);
             let count = found.len().min(left);
             if count == 0 {
@@ -199,10 +211,22 @@ impl AppendOnlyReader {
         Ok(self.mark(false).digest == mark.digest)
     }
 
+    /// Reads the next part of the file, unless the read must end.
+    fn fill(&mut self) -> Result<(), ReadError> {
+        if let Some(reason) = self.named.reach.stop().filter(|_| self.content.buffer().is_empty()) {
+            return Err(reason);
+        }
+        self.content.fill_buf().map(|_| ()).map_err(|error| self.named.unreadable(&error))
+    }
+
     /// Appends the next line to `record`; returns false for an unterminated last line.
-    pub(super) fn line(&mut self, ends: LineEnd, record: &mut Vec<u8>) -> io::Result<bool> {
+    pub(super) fn line(&mut self, ends: LineEnd, record: &mut Vec<u8>) -> Result<bool, ReadError> {
+        if record.is_empty() {
+            record.shrink_to(LARGE_BYTES);
+        }
         loop {
-            let found = self.content.fill_buf()?;
+            self.fill()?;
+            let found = self.content.buffer();
             if found.is_empty() {
                 return Ok(false);
             }
@@ -210,8 +234,9 @@ impl AppendOnlyReader {
             let end = found.iter().position(is_end);
             let count = end.map_or(found.len(), |at| at + 1);
             if record.len() + count > MAX_RECORD_BYTES {
-                return Err(too_large());
+                return Err(self.named.unreadable(&too_large()));
             }
+            self.memory.hold(record.len() + count)?;
             record.extend_from_slice(&found[..count]);
             self.content.consume(count);
             if end.is_some() {
@@ -223,8 +248,9 @@ impl AppendOnlyReader {
     /// Appends the line feed after a carriage return.
     ///
     /// At the end of the file, it may still be written.
-    fn line_feed(&mut self, record: &mut Vec<u8>) -> io::Result<bool> {
-        let next = self.content.fill_buf()?.first().copied();
+    fn line_feed(&mut self, record: &mut Vec<u8>) -> Result<bool, ReadError> {
+        self.fill()?;
+        let next = self.content.buffer().first().copied();
         if next == Some(b'\n') {
             record.push(b'\n');
             self.content.consume(1);
@@ -263,14 +289,16 @@ impl FileCursor {
 
 /// A file up to its current length, with a limit on record sizes.
 pub(super) struct Limited {
+    memory: RecordMemory,
     file: io::Take<File>,
     record: Rc<Cell<usize>>,
 }
 
 impl Limited {
-    pub(super) fn new(file: File) -> io::Result<Self> {
-        let length = file.metadata()?.len();
-        Ok(Self { file: file.take(length), record: Rc::default() })
+    pub(super) fn open(named: &DataFile) -> Result<Self, ReadError> {
+        let file = named.open()?;
+        let length = file.metadata().map_err(|error| named.unreadable(&error))?.len();
+        Ok(Self { memory: RecordMemory::new(&named.reach), file: file.take(length), record: Rc::default() })
     }
 
     /// Counter of the current record's bytes; reset to 0 for each record.
@@ -286,6 +314,9 @@ impl Read for Limited {
         if size > MAX_RECORD_BYTES {
             return Err(too_large());
         }
+        let stopped = self.memory.reach.stop().map_or(Ok(()), Err);
+        let allowed = stopped.and_then(|()| self.memory.hold(size));
+        allowed.map_err(|reason| io::Error::other(reason.into_message()))?;
         self.record.set(size);
         Ok(count)
     }

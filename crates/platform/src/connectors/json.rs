@@ -17,6 +17,9 @@ use super::{
 };
 use crate::order::Extent;
 
+/// Fields of a record by name.
+type JsonRecord = Map<String, Value>;
+
 /// Number of records examined to determine the columns.
 const SAMPLE: usize = 100;
 
@@ -81,8 +84,8 @@ impl Connector for JsonFile {
 
     fn schema(&self) -> Result<Vec<SourceTable>, ReadError> {
         let mut shape = JsonShape::default();
-        self.each(&mut |raw| {
-            shape.add(&record(&raw).map_err(|error| self.named.content_error(error))?);
+        self.each(&mut |row| {
+            shape.add(&row);
             Ok(if shape.record_count == SAMPLE { Flow::Break } else { Flow::Continue })
         })?;
         Ok(vec![shape.table(&self.table)])
@@ -115,7 +118,7 @@ impl JsonFile {
         let changed = matches!(before, Some(JsonPosition::Lines { .. }));
         if let Some(JsonPosition::Lines { mark, lines }) = before {
             let mut resumed = self.lines()?;
-            if resumed.growing.skip(&mark).map_err(|error| self.named.unreadable(&error))? {
+            if resumed.growing.skip(&mark)? {
                 (resumed.read, resumed.complete_lines) = (lines, lines);
                 intake.begin_table(&self.table, WriteMode::Upsert)?;
                 return self.read_new_lines(resumed, Some(&mark), options, intake);
@@ -123,7 +126,7 @@ impl JsonFile {
         }
         let mut lines = self.lines()?;
         if let Some(since) = since {
-            if matches!(lines.peek(&self.named)?, None | Some(Extent::More)) {
+            if matches!(lines.peek()?, None | Some(Extent::More)) {
                 intake.add_note(self.named.emptied());
                 return Ok(since.clone());
             }
@@ -136,7 +139,7 @@ impl JsonFile {
     /// Forwards the lines up to the end of the file or an incomplete one.
     fn read_new_lines(
         &self,
-        mut lines: JsonLines,
+        mut lines: JsonLines<'_>,
         before: Option<&FileCursor>,
         options: &ReadOptions,
         intake: &mut dyn RowSink,
@@ -144,11 +147,11 @@ impl JsonFile {
         // The stored version of an unterminated last line is replaced by its current text.
         let mut identity = before.map(FileCursor::last_record_identity);
         let mut unfinished = false;
-        while let Some((raw, extent)) = lines.next(&self.named)? {
+        while let Some((row, extent)) = lines.next()? {
             if extent == Extent::More {
                 unfinished = true;
                 if !options.incremental || lines.growing.mark(true).is_stalled(before) {
-                    return Err(lines.unfinished(&self.named));
+                    return Err(lines.unfinished());
                 }
                 intake.add_note(self.named.unfinished(lines.read));
                 break;
@@ -156,7 +159,6 @@ impl JsonFile {
             if extent == Extent::Unknown {
                 identity = Some(lines.growing.mark(false).last_record_identity());
             }
-            let row = record(&raw).map_err(|error| self.named.content_error(error))?;
             intake.push_row(&Value::Object(row).to_string(), identity.take().as_deref())?;
             lines.accept(extent);
         }
@@ -180,26 +182,23 @@ impl JsonFile {
             _ => (None, None),
         };
         let mut changes = Changes::resume(before.as_ref(), since.is_some(), &self.table, &self.key, options);
-        let mut take = |raw: &RawValue, intake: &mut dyn RowSink| {
-            changes.record(record(raw).map_err(|error| self.named.content_error(error))?, intake)
-        };
         let mut unfinished_line = None;
         if self.layout == JsonLayout::Lines {
             let mut lines = self.lines()?;
-            while let Some((raw, extent)) = lines.next(&self.named)? {
+            while let Some((row, extent)) = lines.next()? {
                 if extent == Extent::More {
                     unfinished_line = Some(lines.read);
                     if !options.incremental || stuck_at == unfinished_line {
-                        return Err(lines.unfinished(&self.named));
+                        return Err(lines.unfinished());
                     }
                     intake.add_note(self.named.unfinished(lines.read));
                     break;
                 }
-                take(&raw, intake)?;
+                changes.record(row, intake)?;
                 lines.accept(extent);
             }
         } else {
-            self.each(&mut |raw| take(&raw, intake).map(|()| Flow::Continue))?;
+            self.each(&mut |row| changes.record(row, intake).map(|()| Flow::Continue))?;
         }
         let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
         let watermark = serde_json::to_value(watermark).unwrap_or(Value::Null);
@@ -207,32 +206,36 @@ impl JsonFile {
         Ok(serde_json::to_value(position).unwrap_or(Value::Null))
     }
 
-    fn lines(&self) -> Result<JsonLines, ReadError> {
-        let growing =
-            AppendOnlyReader::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))?;
-        Ok(JsonLines { growing, line: Vec::new(), read: 0, complete_lines: 0, pending: None })
+    fn lines(&self) -> Result<JsonLines<'_>, ReadError> {
+        let growing = AppendOnlyReader::open(&self.named)?;
+        let named = &self.named;
+        Ok(JsonLines { named, growing, line: Vec::new(), read: 0, complete_lines: 0, pending: None })
     }
 
     /// Calls `take` for every record in either layout.
-    fn each(&self, take: &mut dyn FnMut(Box<RawValue>) -> Result<Flow, ReadError>) -> Result<(), ReadError> {
+    fn each(&self, take: &mut dyn FnMut(JsonRecord) -> Result<Flow, ReadError>) -> Result<(), ReadError> {
         if self.layout == JsonLayout::Lines {
             let mut lines = self.lines()?;
-            while let Some((raw, extent)) = lines.next(&self.named)? {
+            while let Some((row, extent)) = lines.next()? {
                 if extent == Extent::More {
-                    return Err(lines.unfinished(&self.named));
+                    return Err(lines.unfinished());
                 }
-                if take(raw)? == Flow::Break {
+                if take(row)? == Flow::Break {
                     break;
                 }
                 lines.accept(extent);
             }
             return Ok(());
         }
-        let document = Limited::new(self.named.open()?).map_err(|error| self.named.unreadable(&error))?;
+        let document = Limited::open(&self.named)?;
         let size = document.record();
+        let mut count = 0_u64;
         let read = for_each_record(BufReader::new(RowSkipper::new(document)), &self.path, &mut |raw| {
             size.set(0);
-            take(raw)
+            count += 1;
+            // The parser counts lines from the start of the record.
+            let invalid = |error| self.named.content_error(format!("record {count}: {}", reason(&error)));
+            take(record(&raw).map_err(invalid)?)
         })?;
         match read {
             Ok(true) => Ok(()),
@@ -244,53 +247,72 @@ impl JsonFile {
     }
 }
 
+/// Returns the message of a parser without its position.
+fn reason(error: &serde_json::Error) -> String {
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    error.to_string().replace(&position, "")
+}
+
 /// Iterator over the lines of a file, one record each.
-struct JsonLines {
-    growing: AppendOnlyReader,
+struct JsonLines<'f> {
+    named: &'f DataFile,
+    growing: AppendOnlyReader<'f>,
     line: Vec<u8>,
     read: u64,
     /// Number of complete lines.
     complete_lines: u64,
-    /// Line to return by the next call of [`Lines::next`].
-    pending: Option<(Box<RawValue>, Extent)>,
+    /// Line to return by the next call of [`JsonLines::next`].
+    pending: Option<(JsonRecord, Extent)>,
 }
 
-impl JsonLines {
+impl JsonLines<'_> {
     /// Reads the next record; `None` at the end of the file.
     ///
-    /// An incomplete last line is returned as null with [`Extent::More`].
-    fn next(&mut self, named: &DataFile) -> Result<Option<(Box<RawValue>, Extent)>, ReadError> {
+    /// An incomplete last line is returned without fields and with [`Extent::More`].
+    fn next(&mut self) -> Result<Option<(JsonRecord, Extent)>, ReadError> {
         if let Some(pending) = self.pending.take() {
             return Ok(Some(pending));
         }
         loop {
             self.line.clear();
-            let ended = self.growing.line(LineEnd::LineFeed, &mut self.line);
-            let ended = ended.map_err(|error| named.unreadable(&error))?;
+            let ended = self.growing.line(LineEnd::LineFeed, &mut self.line)?;
             if self.line.is_empty() {
                 return Ok(None);
             }
             self.read += 1;
             let first = self.read == 1;
             let text = self.line.strip_prefix(b"\xef\xbb\xbf").filter(|_| first).unwrap_or(&self.line);
-            if text.trim_ascii().is_empty() {
+            let text = text.trim_ascii_end();
+            if text.is_empty() {
                 if ended {
                     self.accept(Extent::Complete);
                     continue;
                 }
                 return Ok(None);
             }
-            return match serde_json::from_slice::<Box<RawValue>>(text) {
-                Ok(raw) => Ok(Some((raw, if ended { Extent::Complete } else { Extent::Unknown }))),
-                Err(error) if !ended && error.is_eof() => Ok(Some((RawValue::NULL.to_owned(), Extent::More))),
-                Err(error) => Err(named.content_error(format!("line {} is not JSON: {error}", self.read))),
+            let line = self.read;
+            return match serde_json::from_slice::<&RawValue>(text) {
+                Ok(raw) => {
+                    let invalid =
+                        |error| self.named.content_error(format!("line {line}: {}", reason(&error)));
+                    let extent = if ended { Extent::Complete } else { Extent::Unknown };
+                    Ok(Some((record(raw).map_err(invalid)?, extent)))
+                }
+                Err(error) if !ended && error.is_eof() => Ok(Some((JsonRecord::new(), Extent::More))),
+                Err(error) => {
+                    let document = first && (error.is_eof() || text.starts_with(b"["));
+                    let hint = if document { "; a document is read with format = \"json\"" } else { "" };
+                    let (column, reason) = (error.column(), reason(&error));
+                    let message = format!("line {line} is not JSON: {reason} (column {column}){hint}");
+                    Err(self.named.content_error(message))
+                }
             };
         }
     }
 
-    /// Like [`Lines::next`], but the next call returns the same line.
-    fn peek(&mut self, named: &DataFile) -> Result<Option<Extent>, ReadError> {
-        self.pending = self.next(named)?;
+    /// Like [`JsonLines::next`], but the next call returns the same line.
+    fn peek(&mut self) -> Result<Option<Extent>, ReadError> {
+        self.pending = self.next()?;
         Ok(self.pending.as_ref().map(|(_, extent)| *extent))
     }
 
@@ -302,8 +324,8 @@ impl JsonLines {
         }
     }
 
-    fn unfinished(&self, named: &DataFile) -> ReadError {
-        named.content_error(format!(
+    fn unfinished(&self) -> ReadError {
+        self.named.content_error(format!(
             "line {} breaks off; it is read once its writer has finished it",
             self.read
         ))
@@ -318,7 +340,7 @@ pub(super) struct JsonShape {
 }
 
 impl JsonShape {
-    pub(super) fn add(&mut self, row: &Map<String, Value>) {
+    pub(super) fn add(&mut self, row: &JsonRecord) {
         self.record_count += 1;
         for (name, value) in row {
             let kind = kind(value);

@@ -18,7 +18,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::server::{Safety, Server, connect_error};
-use super::{MAX_RECORD_BYTES, ReadError};
+use super::{MAX_RECORD_BYTES, MEMORY_IN_USE, ReadError};
+use crate::memory::{LARGE_BYTES, MemoryBudget, MemoryUse, SYNC_WAIT};
 use crate::storage::random_hex;
 
 /// Maximum bytes between two rows: one row, and the data read ahead.
@@ -83,7 +84,8 @@ impl Link {
         let listener = listener
             .map_err(|error| server.server_error(&format!("no connection to its driver: {error}")))?;
         let state = Arc::new(LinkState::default());
-        let passing = tokio::spawn(relay(listener, way, Arc::clone(&state))).abort_handle();
+        let passing =
+            tokio::spawn(relay(listener, way, Arc::clone(&state), server.memory.clone())).abort_handle();
         Ok(Self { path, state, relay_task: passing, secure: protocol == Protocol::SecureMySql })
     }
 
@@ -97,7 +99,7 @@ impl Link {
         self.secure
     }
 
-    /// Resets the byte count; call with every row.
+    /// Resets the byte count; call after every row.
     pub(super) fn reset_row_bytes(&self) {
         self.state.bytes_since_row.store(0, Ordering::Relaxed);
     }
@@ -133,7 +135,7 @@ async fn connect(server: &Server) -> Result<TcpStream, ReadError> {
 }
 
 /// Accepts the driver's connection and forwards bytes until one side ends.
-async fn relay(listener: UnixListener, way: LinkPath, state: Arc<LinkState>) {
+async fn relay(listener: UnixListener, way: LinkPath, state: Arc<LinkState>, memory: MemoryBudget) {
     let Ok(mut driver) = accept(&listener).await else { return };
     drop(listener);
     let greeted: std::io::Result<Box<dyn Stream>> = match way {
@@ -160,11 +162,21 @@ async fn relay(listener: UnixListener, way: LinkPath, state: Arc<LinkState>) {
     };
     let down = async {
         let mut piece = vec![0; CHUNK_BYTES];
+        let mut reserved = None;
         while let Ok(count @ 1..) = from_server.read(&mut piece).await {
             let stretch = state.bytes_since_row.fetch_add(count, Ordering::Relaxed) + count;
             if stretch > MAX_BYTES_PER_ROW {
                 let _ = state.failure.set(format!("a row is larger than {} MiB", MAX_RECORD_BYTES >> 20));
                 return;
+            }
+            if stretch <= LARGE_BYTES {
+                reserved = None;
+            } else if reserved.is_none() {
+                reserved = memory.reserve(MemoryUse::Record, SYNC_WAIT).await;
+                if reserved.is_none() {
+                    let _ = state.failure.set(MEMORY_IN_USE.to_owned());
+                    return;
+                }
             }
             if to_driver.write_all(&piece[..count]).await.is_err() {
                 return;

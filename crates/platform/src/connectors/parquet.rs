@@ -22,6 +22,7 @@ use super::file::DataFile;
 use super::{
     ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceTable,
 };
+use crate::memory::{LARGE_BYTES, MemoryUse, Reservation};
 use pages::{MAX_LIST_VALUES, check};
 use record_reader::{Columns, RowShape};
 
@@ -31,6 +32,8 @@ const MAX_BATCH_ROWS: usize = 1024;
 const BATCH_BYTES: usize = 8 << 20;
 /// Maximum bytes of pages kept in memory by texts that are read at once.
 const TEXT_PAGE_BUDGET: u64 = 256 << 20;
+/// Size in bytes of a text page that may have a large record; writers split pages at 1 MiB.
+const LARGE_TEXT_PAGE_BYTES: u64 = 8 << 20;
 /// Maximum bytes of one page of each column (1 GiB).
 const PAGE_BUDGET: u64 = 1 << 30;
 
@@ -67,7 +70,7 @@ impl Connector for ParquetFile {
             let filled = reader.metadata().row_groups().iter().position(|group| group.num_rows() > 0);
             let Some(number) = filled else { continue };
             let group = reader.get_row_group(number).map_err(|error| self.damaged(&error))?;
-            let (mut columns, _) = self.columns(&*group, file)?;
+            let (mut columns, _, _memory) = self.columns(&*group, file)?;
             columns.fill(1).and_then(|()| columns.row(&shape)).map_err(|error| self.damaged(&error))?;
         }
         Ok(format!("read the Parquet file: {rows} rows"))
@@ -92,9 +95,12 @@ impl Connector for ParquetFile {
         for (reader, file) in groups.iter() {
             for number in 0..reader.num_row_groups() {
                 let group = reader.get_row_group(number).map_err(|error| self.damaged(&error))?;
-                let (mut columns, most) = self.columns(&*group, file)?;
+                let (mut columns, most, _memory) = self.columns(&*group, file)?;
                 let mut left = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
                 while left > 0 {
+                    if let Some(reason) = self.named.reach().stop() {
+                        return Err(reason);
+                    }
                     let count = left.min(most);
                     columns.fill(count).map_err(|error| self.damaged(&error))?;
                     for _ in 0..count {
@@ -128,9 +134,13 @@ impl ParquetFile {
         Ok(OpenParquet { groups: Some((reader, pages)), shape, rows })
     }
 
-    /// Returns the columns of a row group, and the number of rows to assemble at once.
-    fn columns(&self, group: &dyn RowGroupReader, file: &File) -> Result<(Columns, usize), ReadError> {
-        let (mut most, mut pages) = (batch_rows(group.metadata()), 0_u64);
+    /// Returns the columns of a row group, the number of rows to assemble at once, and their memory.
+    fn columns(
+        &self,
+        group: &dyn RowGroupReader,
+        file: &File,
+    ) -> Result<(Columns, usize, Vec<Reservation>), ReadError> {
+        let (mut most, mut pages, mut has_large_text) = (batch_rows(group.metadata()), 0_u64, false);
         for column in group.metadata().columns() {
             if let Some(name) = unknown(column.compression()) {
                 return Err(self.named.content_error(format!(
@@ -140,6 +150,7 @@ impl ParquetFile {
             let budget = check(file, column).map_err(|error| self.damaged(&error))?;
             pages = pages.saturating_add(budget.largest);
             if budget.texts {
+                has_large_text |= budget.largest > LARGE_TEXT_PAGE_BYTES;
                 let fits = TEXT_PAGE_BUDGET / budget.largest.max(1);
                 most = most.min(usize::try_from(fits).unwrap_or(MAX_BATCH_ROWS)).max(1);
             }
@@ -153,7 +164,15 @@ impl ParquetFile {
                 .named
                 .content_error("the pages of one row group take more than 1 GiB; write smaller pages"));
         }
-        Ok((Columns::of(group).map_err(|error| self.damaged(&error))?, most))
+        let mut memory = Vec::new();
+        // A page is held compressed and decompressed.
+        if 2 * pages > LARGE_BYTES as u64 {
+            memory.push(self.named.reach().reserve(MemoryUse::Pages(2 * pages))?);
+        }
+        if has_large_text {
+            memory.push(self.named.reach().reserve(MemoryUse::Record)?);
+        }
+        Ok((Columns::of(group).map_err(|error| self.damaged(&error))?, most, memory))
     }
 
     fn damaged(&self, error: &ParquetError) -> ReadError {

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::memory::LARGE_BYTES;
+
 /// Builder of a JSON object, reused for all rows of a read.
 #[derive(Default)]
 pub(super) struct RowText(Vec<u8>);
@@ -16,6 +18,7 @@ impl RowText {
     /// Starts a row.
     pub(super) fn clear(&mut self) {
         self.0.clear();
+        self.0.shrink_to(LARGE_BYTES);
     }
 
     /// Adds a column.

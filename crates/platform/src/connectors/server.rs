@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::file::DataFile;
 use super::{ConfigError, ConfigFields, ConnectorContext, ReadError};
 use crate::hosts::{AllowedHosts, OutOfReach};
+use crate::memory::MemoryBudget;
 
 /// Time limit for resolving, connecting, TLS and login together.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) username: String,
     password: Option<SecretString>,
     pub(super) safety: Safety,
+    pub(super) memory: MemoryBudget,
     root: Option<Pem>,
     certificate: Option<Pem>,
     key: Option<Pem>,
@@ -108,6 +110,7 @@ impl Server {
             username: user.ok_or_else(|| missing("username"))?,
             password: text(&["password"], |url| decoded(url.password()?))?.map(SecretString::from),
             safety: safety(fields, url.as_ref())?,
+            memory: reach.memory.clone(),
             root: pem(fields, &["sslrootcert", "ssl_ca", "ca_certificate"], reach)?,
             certificate: pem(fields, &["sslcert", "ssl_cert", "client_certificate"], reach)?,
             key: pem(fields, &["sslkey", "ssl_key", "client_key"], reach)?,

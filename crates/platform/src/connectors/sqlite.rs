@@ -16,7 +16,8 @@ use session::{SqliteSession, failure};
 
 use super::file::DataFile;
 use super::{
-    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceTable,
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RecordMemory, RowSink,
+    SourceTable,
 };
 
 /// Maximum duration of a test or schema request; syncs have no limit here.
@@ -98,7 +99,9 @@ impl Connector for Sqlite {
             since.and_then(|position| serde_json::from_value(position.clone()).ok()).unwrap_or_default();
         let mut marks = BTreeMap::new();
         for relation in &relations {
-            let reader = SqliteReader { named: &self.named, connection, relation, intake: &mut *intake };
+            let memory = RecordMemory::new(self.named.reach());
+            let reader =
+                SqliteReader { named: &self.named, connection, relation, intake: &mut *intake, memory };
             marks.insert(relation.name.clone(), reader.read(has(relation), before.remove(&relation.name))?);
         }
         session.finish(&self.named)?;

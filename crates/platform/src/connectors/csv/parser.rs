@@ -1,5 +1,6 @@
 //! Parses records of a comma-separated file line by line.
 
+use crate::memory::LARGE_BYTES;
 use crate::order::Extent;
 
 /// Delimiter and quote of a file.
@@ -38,6 +39,7 @@ pub(super) struct Misquoted;
 impl CsvRecord {
     pub(super) fn clear(&mut self) {
         self.text.clear();
+        self.text.shrink_to(LARGE_BYTES);
         self.ends.clear();
         self.state = ParserState::Start;
         self.quoted = false;

@@ -41,8 +41,9 @@ impl<'s, E: Engine> Session<'s, E> {
         let Self { server, connection, link } = self;
         let mut rows = E::rows(connection, sql);
         while let Some(row) = rows.try_next().await.map_err(|error| failed(server, link, about, &error))? {
-            link.reset_row_bytes();
             take(&row)?;
+            drop(row);
+            link.reset_row_bytes();
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::file::DataFile;
 use super::super::row::{RowText, digest_of};
-use super::super::{MAX_RECORD_BYTES, ReadError, RowSink, WriteMode, is_before_cursor};
+use super::super::{MAX_RECORD_BYTES, ReadError, RecordMemory, RowSink, WriteMode, is_before_cursor};
 use super::catalogue::{SqliteKey, SqliteRelation, quoted, value};
 use super::session::failure;
 use crate::order::Point;
@@ -39,6 +39,7 @@ pub(super) struct SqliteReader<'r> {
     pub(super) connection: &'r Connection,
     pub(super) relation: &'r SqliteRelation,
     pub(super) intake: &'r mut dyn RowSink,
+    pub(super) memory: RecordMemory,
 }
 
 impl SqliteReader<'_> {
@@ -197,7 +198,7 @@ impl SqliteReader<'_> {
     }
 
     /// Formats the row as JSON.
-    fn write_row<'t>(&self, text: &'t mut RowText, row: &Row<'_>) -> Result<&'t str, ReadError> {
+    fn write_row<'t>(&mut self, text: &'t mut RowText, row: &Row<'_>) -> Result<&'t str, ReadError> {
         let failed = |error: rusqlite::Error| self.failed(&error);
         let mut size = 0;
         for place in 0..self.relation.columns.len() {
@@ -208,6 +209,8 @@ impl SqliteReader<'_> {
             let largest = MAX_RECORD_BYTES >> 20;
             return Err(self.wrong(&format!("a row is larger than {largest} MiB")));
         }
+        self.memory.hold(size)?;
+        let failed = |error: rusqlite::Error| self.failed(&error);
         text.clear();
         for (place, column) in self.relation.columns.iter().enumerate() {
             text.put(&column.name, &value(row.get_ref(place).map_err(failed)?));
