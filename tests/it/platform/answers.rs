@@ -85,6 +85,7 @@ async fn an_answer_that_is_an_error_replaces_no_rows_and_its_words_are_the_reaso
         (json!({"data": good, "status": "error", "message": "half"}), "half"),
         (json!({"error": "invalid_token", "error_description": "it expired"}), "invalid_token: it expired"),
         (json!({"ok": false, "error": "invalid_auth"}), "invalid_auth"),
+        (json!([{"message": "Session expired", "errorCode": "INVALID_SESSION_ID"}]), "Session expired"),
         (json!({"fault": {"faultstring": "Quota"}}), "Quota"),
         (json!({"type": "x", "title": "Gone", "status": 410, "detail": "for good"}), "Gone: for good (410)"),
         (json!({"status": "fail", "data": {"id": "is missing"}}), "fail"),
@@ -165,6 +166,8 @@ async fn trouble_that_passes_costs_no_sync() {
         script.tell([trouble, good()]);
         assert_eq!(house.sync(&id, json!({})).await, 1);
     }
+    script.tell([(202, vec![("retry-after", "0".to_owned())], b"{\"status\":\"pending\"}".to_vec()), good()]);
+    assert_eq!(house.sync(&id, json!({})).await, 1, "an answer that is still being prepared");
     // The number of attempts is five, and no wait exceeds a plausible limit.
     script.tell([busy(503, "0")]);
     let message = house.sync_failure(&id).await;

@@ -113,6 +113,15 @@ fn linked(style: &str, here: &str, page: u64) -> Option<Answer> {
             }
             Answer::of(body)
         }
+        "quoted-link" => Answer::of(rows(page))
+            .with("link", format!("<{here}/self>; title=\"a, b; rel=next <c>\"; rel=self, {link}")),
+        "link-stops" => Answer::of(json!({ "total": COUNT + 1, "items": rows(page), "next": path })),
+        "link-shrinks" => Answer::of(json!({ "count": COUNT - page, "items": rows(page), "next": path })),
+        "link-shifts" => {
+            let from = (page - 1) * 3 + 1 - u64::from(page > 1);
+            let rows: Value = (from..from + 3).filter(|n| *n <= COUNT).map(|n| json!({ "id": n })).collect();
+            Answer::of(json!({ "items": rows, "next": path }))
+        }
         "asp-net" => Answer::of(rows(page)).with(
             "x-pagination",
             json!({ "TotalCount": COUNT, "CurrentPage": page, "HasNext": more, "NextPageLink": url })
@@ -185,6 +194,24 @@ fn counted(style: &str, page: u64) -> Answer {
                 (from..from + 3).filter(|n| *n <= COUNT).map(|n| json!({ "id": n, "page": page })).collect(),
             )
         }
+        "zero-based" => Answer::of(json!({
+            "content": rows(page + 1), "page": { "number": page, "totalElements": COUNT, "totalPages": PAGES }
+        })),
+        "zero-based-pages" => {
+            Answer::of(json!({ "content": rows(page + 1), "page": { "number": page, "totalPages": PAGES } }))
+        }
+        "count-of-page" => {
+            let rows = rows(page);
+            Answer::of(json!({ "count": rows.as_array().map(Vec::len), "items": rows }))
+        }
+        "total-too-small" => Answer::of(json!({ "items": rows(page), "total": COUNT - 2 })),
+        "same-token-at-end" => Answer::of(json!({ "items": rows(page), "next": page.min(PAGES) + 1 })),
+        "partial" => Answer { code: 206, ..Answer::of(rows(page)) }.with("content-range", "0-2/*"),
+        "azure" => Answer::of(json!({ "value": rows(page) })).with("x-ms-continuation", "abc"),
+        "reddit" => {
+            Answer::of(json!({ "kind": "Listing", "data": { "after": "t3_x", "children": rows(page) } }))
+        }
+        "remaining" => Answer::of(json!({ "items": rows(page), "remaining": 4 })),
         "changes" if page == 2 => Answer::of(json!({ "message": "slow down" })),
         "changes" => Answer::of(json!({ "data": rows(page) })),
         _ => Answer::code(404, json!({ "message": "no such path" })),
@@ -198,7 +225,7 @@ async fn answer(
     uri: axum::http::Uri,
     headers: HeaderMap,
 ) -> Response {
-    let first = u64::from(style != "spring");
+    let first = u64::from(style != "spring" && !style.starts_with("zero-based"));
     let page = params.get("page").map_or(first, |page| page.parse().unwrap());
     let asked = uri.query().unwrap_or_default().to_owned();
     api.asked.lock().unwrap().entry(style.clone()).or_default().push(asked);
@@ -256,6 +283,7 @@ async fn pages_that_link_to_the_next_one_are_followed_with_nothing_configured() 
         "eve",
         "salesforce",
         "asp-net",
+        "quoted-link",
     ] {
         let id = house.connect(style, "api", config(&base, style, &json!({}))).await;
         assert_eq!(house.sync(&id, json!({})).await, COUNT, "{style}");
@@ -284,6 +312,9 @@ async fn what_says_that_there_is_more_and_cannot_be_followed_says_what_to_write(
         ("jira", "\"/isLast\""),
         ("full", "the answer is full"),
         ("envelope", "\"/total\" says that the API has 7 records"),
+        ("partial", "\"status 206\""),
+        ("azure", "\"x-ms-continuation\""),
+        ("remaining", "\"/remaining\""),
     ] {
         let id = house.connect(style, "api", config(&base, style, &json!({}))).await;
         let message = house.sync_failure(&id).await;
@@ -318,6 +349,10 @@ async fn pages_by_number_or_token_come_to_their_end() {
         ("ends-with-204", by_page.clone(), 4),
         ("clamps", by_page.clone(), 4),
         ("vendor", by_page.clone(), 5),
+        ("count-of-page", by_page.clone(), 4),
+        ("total-too-small", by_page.clone(), 4),
+        ("same-token-at-end", by_token("/next"), 4),
+        ("partial", by_page.clone(), 4),
     ] {
         let id = house.connect(style, "api", config(&base, style, &more)).await;
         assert_eq!(house.sync(&id, json!({})).await, COUNT, "{style}");
@@ -339,6 +374,12 @@ async fn pages_that_come_again_or_move_are_noticed_after_a_few_calls() {
         ("shifts", by_page.clone(), "write key"),
         ("spring", by_page.clone(), "first_page = 0"),
         ("changes", by_page.clone(), "slow down"),
+        ("zero-based", by_page.clone(), "7 records, and its pages end after 4; write first_page = 0"),
+        ("zero-based-pages", by_page.clone(), "3 pages, and 2 have records; write first_page = 0"),
+        ("link-stops", json!({}), "8 records, and its pages end after 7"),
+        ("link-shrinks", json!({}), "fewer records than when the reading began"),
+        ("link-shifts", json!({}), "write key"),
+        ("reddit", json!({ "records": "/data/children" }), "\"/data/after\""),
     ] {
         let id = house.connect(style, "api", config(&base, style, &more)).await;
         let message = house.sync_failure(&id).await;

@@ -25,7 +25,8 @@ use super::exact::record;
 use super::json::JsonShape;
 use super::records::{Flow, for_each_record};
 use super::{
-    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceTable,
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RecordMemory, RowSink,
+    SourceTable,
 };
 use answer::{BodyForm, HttpBody};
 use fetch::{Calls, Fetched};
@@ -148,8 +149,10 @@ impl Connector for HttpConnector {
         }
         let mut calls = Calls::for_sync(&self.reach, &self.headers, self.default_accept, &self.secrets);
         let mut walk = PageWalk::after(was_list);
+        let mut memory = RecordMemory::new(&self.reach);
         loop {
             let course = self.page(&mut calls, &mut walk, &url, &mut |raw| {
+                memory.hold(raw.get().len())?;
                 changes.record(record(raw).map_err(|error| malformed_record(&error))?, intake)?;
                 Ok(Flow::Continue)
             })?;
@@ -195,17 +198,25 @@ impl HttpConnector {
         self.paging.record_request(walk, url)?;
         let page = match calls.fetch(url)? {
             Fetched::Page(page) => page,
-            Fetched::NoContent => return Ok(PageOrder::End),
+            Fetched::NoContent => return self.paging.end(walk),
             Fetched::NotFound(_) if self.paging.is_by_number() && walk.pages > 0 => {
-                return self.paging.check_total(walk).map(|()| PageOrder::End);
+                return self.paging.end(walk);
             }
             Fetched::NotFound(failure) => return Err(failure),
         };
         let answer = HttpBody::find(&page.body, self.records.as_deref(), &self.paging.ignored)
             .map_err(|failure| ReadError::new(calls.redact(&failure.into_message())))?;
-        let signs = Signs::read(&page.headers, &answer.siblings, &answer.place, &self.paging.ignored);
+        let mut signs = Signs::read(&page.headers, &answer.siblings, &answer.place, &self.paging.ignored);
+        signs.add_status(page.partial, &self.paging.ignored);
         self.check_records(&answer, &signs, walk)?;
         let (count, ids) = self.contents(&answer)?;
+        signs.distrust_page_count(count);
+        if let Some(words) = answer.only_error(&self.paging.ignored) {
+            let words = calls.redact(&words);
+            return Err(ReadError::new(format!(
+                "the API answered with an error in place of records: {words}"
+            )));
+        }
         if let Some(words) = words::incomplete_reason(&answer.siblings).filter(|_| count == 0) {
             let words = calls.redact(&words);
             return Err(ReadError::new(format!("the API answered with no records: {words}")));
@@ -257,7 +268,7 @@ impl HttpConnector {
     /// Returns the number of records, and their identities if all of a list have one.
     fn contents(&self, answer: &HttpBody<'_>) -> Result<(u64, Vec<[u8; 32]>), ReadError> {
         // With a key, a record that occurs twice counts once.
-        let wanted = self.paging.is_by_number() && self.key.is_empty();
+        let wanted = self.key.is_empty();
         let (mut count, mut ids) = (0_u64, Vec::new());
         for_each_record(answer.records.get().as_bytes(), &[], &mut |raw| {
             count += 1;

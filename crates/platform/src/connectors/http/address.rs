@@ -87,19 +87,33 @@ pub(super) fn next_link<'h>(headers: impl Iterator<Item = &'h [u8]>) -> Option<S
     let mut rest = list.as_str();
     while let Some((_, after)) = rest.split_once('<') {
         let (target, after) = after.split_once('>')?;
-        let params = after.split_once('<').map_or(after, |(params, _)| params);
-        let is_next = params.split([';', ',']).any(|param| {
-            param.trim().split_once('=').is_some_and(|(name, value)| {
+        let end = unquoted(after, &[',']).unwrap_or(after.len());
+        let mut params = &after[..end];
+        rest = &after[end..];
+        while !params.is_empty() {
+            let end = unquoted(params, &[';']).unwrap_or(params.len());
+            let is_next = params[..end].split_once('=').is_some_and(|(name, value)| {
                 name.trim().eq_ignore_ascii_case("rel")
                     && value.trim().trim_matches('"').split(' ').any(|rel| rel.eq_ignore_ascii_case("next"))
-            })
-        });
-        if is_next {
-            return Some(target.to_owned());
+            });
+            if is_next {
+                return Some(target.to_owned());
+            }
+            params = params.get(end + 1..).unwrap_or_default();
         }
-        rest = after;
     }
     None
+}
+
+/// Returns the position of the first of these characters outside quotes.
+fn unquoted(text: &str, wanted: &[char]) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.find(|sign: char| {
+        let found = !quoted && wanted.contains(&sign);
+        quoted ^= sign == '"' && !escaped;
+        escaped = sign == '\\' && quoted && !escaped;
+        found
+    })
 }
 
 #[cfg(test)]
@@ -120,6 +134,10 @@ mod tests {
         check(&["<https://a/?p=9>; rel=\"last\""], None);
         check(&["<broken"], None);
         check(&["<a>; rel=self", "<b>; REL=\"next last\""], Some("b"));
+        check(
+            &["<a>; title=\"1, 2; rel=next <c>\"; rel=self, <b>; title=\"\\\", <c>\"; rel=next"],
+            Some("b"),
+        );
         check(&["<a>; rel=self; title=\"\u{e9}\"", "<b>; rel=next"], Some("b"));
     }
 

@@ -93,6 +93,17 @@ impl<'p> HttpBody<'p> {
     pub(super) fn form(&self) -> BodyForm {
         form(self.records)
     }
+
+    /// Returns the message if the only record of a list is an error.
+    pub(super) fn only_error(&self, ignored: &BTreeSet<String>) -> Option<String> {
+        if self.records.get().len() > MAX_SIBLING_BYTES {
+            return None;
+        }
+        let [record]: [&RawValue; 1] = serde_json::from_str(self.records.get()).ok()?;
+        let mut fields = siblings_of(&object(record)?, &[String::new()]);
+        fields.retain(|name, _| !ignored.contains(&key(name)));
+        words::error_record(&fields)
+    }
 }
 
 /// Describes a response that is not JSON, such as an HTML page.
@@ -241,7 +252,8 @@ fn at<'p>(raw: &'p RawValue, path: &[String]) -> Option<&'p RawValue> {
 /// Returns the text or number at a path, if any.
 pub(super) fn plain_at(body: &[u8], path: &[String]) -> Option<Value> {
     let whole: &RawValue = serde_json::from_slice(body).ok()?;
-    serde_json::from_str(at(whole, path)?.get()).ok()
+    let raw = at(whole, path)?.get();
+    if raw.len() > MAX_SIBLING_BYTES { None } else { serde_json::from_str(raw).ok() }
 }
 
 /// Returns the fields of the objects that enclose `path`, without its value.

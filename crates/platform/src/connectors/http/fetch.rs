@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use reqwest::header::{ACCEPT, CONTENT_ENCODING, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
 
-use super::super::{ConnectorContext, ReadError};
+use super::super::{ConnectorContext, MEMORY_IN_USE, ReadError};
 use super::clients::{self, CONNECT_TIMEOUT, PROXIES, REQUEST_TIMEOUT};
 use super::words;
 use crate::hosts::OutOfReach;
+use crate::memory::{LARGE_BYTES, MemoryUse, Reservation, SYNC_WAIT};
 
 /// Maximum size of a page in bytes; pages and records are held in memory.
 const MAX_PAGE_BYTES: usize = 64 << 20;
@@ -44,6 +45,9 @@ pub(super) struct FetchedPage {
     pub(super) url: Url,
     /// Requested URL, before redirects.
     pub(super) base: Url,
+    /// True for 206: a part of the records.
+    pub(super) partial: bool,
+    _memory: Option<Reservation>,
 }
 
 /// Result of a request.
@@ -160,14 +164,17 @@ impl<'a> Calls<'a> {
         if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
             return Ok(Fetched::NoContent);
         }
-        if !status.is_success() {
+        // 202 means that the answer is still being prepared.
+        if !status.is_success() || status == StatusCode::ACCEPTED {
             // An incomplete reason is ignored.
-            let body = read_body(&mut response, MAX_ERROR_BODY_BYTES).await.unwrap_or_default();
+            let body = read_body(&mut response, MAX_ERROR_BODY_BYTES, None).await.unwrap_or_default();
             return self.classify_error(&response, &body);
         }
-        let body = read_body(&mut response, MAX_PAGE_BYTES).await?;
+        let mut memory = None;
+        let body = read_body(&mut response, MAX_PAGE_BYTES, Some((self.reach, &mut memory))).await?;
         let (headers, url) = (response.headers().clone(), response.url().clone());
-        Ok(Fetched::Page(Box::new(FetchedPage { body, headers, url, base })))
+        let partial = status == StatusCode::PARTIAL_CONTENT;
+        Ok(Fetched::Page(Box::new(FetchedPage { body, headers, url, base, partial, _memory: memory })))
     }
 
     /// Classifies an error status, with the API's message.
@@ -179,6 +186,7 @@ impl<'a> Calls<'a> {
             StatusCode::NOT_FOUND => {
                 "the API has nothing at this address (404); check \"base_url\" and \"path\"".to_owned()
             }
+            StatusCode::ACCEPTED => "the API is still preparing its answer (202); sync later".to_owned(),
             StatusCode::TOO_MANY_REQUESTS => "the API asks for fewer requests (429); sync later".to_owned(),
             _ if status.is_redirection() => {
                 let status = status.as_u16();
@@ -195,7 +203,7 @@ impl<'a> Calls<'a> {
         Err(match status.as_u16() {
             404 => return Ok(Fetched::NotFound(failure)),
             406 => FetchError::NotAcceptable(failure),
-            429 | 502..=504 => {
+            202 | 429 | 502..=504 => {
                 FetchError::Throttled(failure, retry_after(response.headers(), jiff::Timestamp::now()))
             }
             _ => FetchError::Permanent(failure),
@@ -211,8 +219,12 @@ impl<'a> Calls<'a> {
     }
 }
 
-/// Reads and decompresses the body, up to `limit` bytes.
-async fn read_body(response: &mut Response, limit: usize) -> Result<Vec<u8>, FetchError> {
+/// Reads and decompresses the body, up to `limit` bytes; reserves memory for a large one.
+async fn read_body(
+    response: &mut Response,
+    limit: usize,
+    mut memory: Option<(&ConnectorContext, &mut Option<Reservation>)>,
+) -> Result<Vec<u8>, FetchError> {
     let too_large = || {
         let limit = limit >> 20;
         FetchError::Permanent(ReadError::new(format!(
@@ -223,6 +235,14 @@ async fn read_body(response: &mut Response, limit: usize) -> Result<Vec<u8>, Fet
     while let Some(chunk) = response.chunk().await.map_err(connect_error)? {
         if body.len() + chunk.len() > limit {
             return Err(too_large());
+        }
+        if let Some((reach, reserved)) = memory.take_if(|_| body.len() + chunk.len() > LARGE_BYTES / 8) {
+            // The body as sent, decompressed, and a copy of its records.
+            let wanted = MemoryUse::Pages(3 * MAX_PAGE_BYTES as u64);
+            *reserved = reach.memory.reserve(wanted, SYNC_WAIT).await;
+            if reserved.is_none() {
+                return Err(FetchError::Permanent(ReadError::new(MEMORY_IN_USE)));
+            }
         }
         body.extend_from_slice(&chunk);
     }

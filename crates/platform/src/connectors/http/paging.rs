@@ -59,7 +59,11 @@ pub(super) struct PageWalk {
     largest_page: u64,
     /// Number and identities of the last page's records.
     last: (u64, Vec<[u8; 32]>),
-    total: Option<u64>,
+    /// Field and value of the total, and of the number of pages, on the last page with one.
+    total: Option<(String, u64)>,
+    page_total: Option<u64>,
+    /// Number of pages with records.
+    filled_pages: u64,
     by_link: bool,
 }
 
@@ -129,7 +133,8 @@ impl Paging {
         // known to be the last.
         let clamped = self.is_by_number() && *before > 1 && *before + 1 == number;
         if clamped
-            && (page.count < walk.largest_page || walk.total.is_some_and(|total| walk.record_count >= total))
+            && (page.count < walk.largest_page
+                || walk.total.as_ref().is_some_and(|(_, total)| walk.record_count >= *total))
         {
             return Ok(false);
         }
@@ -150,7 +155,7 @@ impl Paging {
         let (_, before) = &walk.last;
         let most = before.len().min(page.ids.len().saturating_sub(1));
         let moved = (1..=most).rev().find(|count| before.ends_with(&page.ids[..*count]));
-        let Some(moved) = moved.filter(|_| self.is_by_number()) else { return Ok(()) };
+        let Some(moved) = moved else { return Ok(()) };
         let (from, to) = (walk.pages, walk.pages + 1);
         Err(ReadError::new(format!(
             "{moved} records of page {from} are on page {to} again: they moved while the pages were read; \
@@ -166,21 +171,42 @@ impl Paging {
         content: PageContent,
         signs: &Signs,
     ) -> Result<PageOrder, ReadError> {
+        // Some APIs repeat their last token with an empty page.
+        let may_repeat = content.count == 0 && walk.filled_pages > 0;
+        match self.next_page(walk, page, content, signs)? {
+            PageOrder::Next(next) if may_repeat && (*next == page.url || *next == page.base) => {
+                self.end(walk)
+            }
+            PageOrder::End => self.end(walk),
+            order => Ok(order),
+        }
+    }
+
+    fn next_page(
+        &self,
+        walk: &mut PageWalk,
+        page: &FetchedPage,
+        content: PageContent,
+        signs: &Signs,
+    ) -> Result<PageOrder, ReadError> {
         let count = content.count;
         walk.pages += 1;
+        walk.filled_pages += u64::from(count > 0);
         walk.record_count += count;
         walk.largest_page = walk.largest_page.max(count);
         walk.digests.entry(content.digest).or_insert(walk.pages);
         walk.last = (count, content.ids);
-        let before = walk.total;
-        walk.total = signs.total.as_ref().map(|(_, total)| *total);
+        let before = walk.total.as_ref().map(|(_, total)| *total);
+        let total = signs.total.as_ref().map(|(_, total)| *total);
+        walk.total = signs.total.clone();
+        walk.page_total = signs.pages.as_ref().map(|(_, pages)| *pages).or(walk.page_total);
         if let Some(field) = signs.not_first.as_ref().filter(|_| walk.pages == 1) {
             let first = self.first_number.saturating_sub(1);
             return Err(ReadError::new(format!(
                 "\"{field}\" says that the first answer is not the first page; write first_page = {first}"
             )));
         }
-        if self.is_by_number() && before > walk.total && walk.total.is_some() {
+        if before > total && total.is_some() {
             return Err(ReadError::new(
                 "the API has fewer records than when the reading began; some may have moved to a page \
                  that was read before: sync again",
@@ -251,28 +277,40 @@ impl Paging {
         name: &str,
         signs: &Signs,
     ) -> Result<PageOrder, ReadError> {
-        let all = signs.total.as_ref().is_some_and(|(_, total)| walk.record_count >= *total && *total > 0)
+        // A total below the number of records is wrong, so it does not tell the end.
+        let all = signs.total.as_ref().is_some_and(|(_, total)| walk.record_count == *total && *total > 0)
             || signs.pages.as_ref().is_some_and(|(_, pages)| walk.pages >= *pages && self.first_number <= 1);
         if signs.end || (all && signs.more.is_none()) {
             return Ok(PageOrder::End);
         }
         if walk.last.0 == 0 {
-            return self.check_total(walk).map(|()| PageOrder::End);
+            return Ok(PageOrder::End);
         }
         let mut url = page.url.clone();
         set(&mut url, name, &self.first_number.saturating_add(walk.pages).to_string());
         Ok(PageOrder::Next(Box::new(url)))
     }
 
-    /// Checks the total after numbered pages ended with an empty or missing page.
-    pub(super) fn check_total(&self, walk: &PageWalk) -> Result<(), ReadError> {
-        match walk.total {
-            Some(total) if total > walk.record_count => Err(ReadError::new(format!(
-                "the API says that it has {total} records, and its pages end after {}",
-                walk.record_count
-            ))),
-            _ => Ok(()),
+    /// Ends the read, unless the API stated more records or pages.
+    pub(super) fn end(&self, walk: &PageWalk) -> Result<PageOrder, ReadError> {
+        let by_number = self.is_by_number() && self.first_number == 1;
+        let from_0 = if by_number { "; write first_page = 0 if its pages begin with 0" } else { "" };
+        if let Some((field, total)) = walk.total.as_ref().filter(|(_, total)| *total > walk.record_count) {
+            return Err(ReadError::new(format!(
+                "the API says that it has {total} records, and its pages end after {}{from_0}{}",
+                walk.record_count,
+                self.ignore_hint(field)
+            )));
         }
+        if let Some(pages) = walk.page_total.filter(|pages| by_number && *pages > walk.filled_pages)
+            && walk.filled_pages > 0
+        {
+            let filled = walk.filled_pages;
+            return Err(ReadError::new(format!(
+                "the API says that it has {pages} pages, and {filled} have records{from_0}"
+            )));
+        }
+        Ok(PageOrder::End)
     }
 
     /// Determines the continuation if nothing is configured.

@@ -24,6 +24,8 @@ pub(super) struct Signs {
     pub(super) end: bool,
     /// Field and total number of records.
     pub(super) total: Option<(String, u64)>,
+    /// True if the total may also be the number of records of this page.
+    pub(super) total_may_be_of_page: bool,
     /// Field and total number of pages.
     pub(super) pages: Option<(String, u64)>,
     /// Field and maximum number of records per page.
@@ -35,7 +37,7 @@ pub(super) struct Signs {
 /// Vocabulary prefixes that are ignored.
 const PREFIXES: [&str; 2] = ["odata", "hydra"];
 /// Suffixes of `next` that name a next page, unlike `nextSyncToken` and `next_run`.
-const NEXT: [&str; 34] = [
+const NEXT: [&str; 35] = [
     "",
     "link",
     "links",
@@ -70,6 +72,7 @@ const NEXT: [&str; 34] = [
     "skip",
     "continuationtoken",
     "startingafter",
+    "range",
 ];
 const MORE: [&str; 19] = [
     "hasnext",
@@ -95,7 +98,9 @@ const MORE: [&str; 19] = [
 const LAST: [&str; 10] =
     ["last", "islast", "lastpage", "islastpage", "done", "isdone", "end", "isend", "complete", "finished"];
 const FIRST: [&str; 3] = ["first", "isfirst", "isfirstpage"];
-const TOKEN: [&str; 8] = [
+const TOKEN: [&str; 10] = [
+    "after",
+    "aftercursor",
     "cursor",
     "continue",
     "continuation",
@@ -154,6 +159,10 @@ const LIMIT: [&str; 8] = [
     "resultsperpage",
     "hitsperpage",
 ];
+/// Fields of [`TOTAL`] that may also count the records of one page.
+const COUNT: [&str; 5] = ["count", "itemcount", "resultcount", "recordcount", "found"];
+/// Fields with the number of records that this response lacks.
+const REMAINING: [&str; 3] = ["remaining", "remainingcount", "remainingitemcount"];
 /// Objects next to the records that describe pages.
 const CONTAINERS: [&str; 24] = [
     "meta",
@@ -240,6 +249,18 @@ impl Signs {
         signs
     }
 
+    /// Adds the sign of a status 206, unless the total is known.
+    pub(super) fn add_status(&mut self, partial: bool, ignored: &BTreeSet<String>) {
+        if partial && self.total.is_none() && !ignored.contains("status206") {
+            self.more.get_or_insert("status 206".to_owned());
+        }
+    }
+
+    /// Removes a total that is the number of records of this page.
+    pub(super) fn distrust_page_count(&mut self, count: u64) {
+        self.total.take_if(|(_, total)| self.total_may_be_of_page && *total == count);
+    }
+
     fn headers(&mut self, headers: &HeaderMap, ignored: &BTreeSet<String>) {
         if let Some(link) = next_link(headers.get_all(LINK).iter().map(HeaderValue::as_bytes)) {
             self.link = Some(link);
@@ -268,8 +289,8 @@ impl Signs {
             }
             let name = key(name);
             let known = [&TOTAL[..], &PAGES[..], &MORE[..]].concat().contains(&name.as_str());
-            if (known && name != "count" && name != "found") || is_next(&name) || name == "continuationtoken"
-            {
+            let token = matches!(name.as_str(), "continuation" | "continuationtoken");
+            if (known && name != "count" && name != "found") || is_next(&name) || token {
                 self.field(header.to_owned(), &name, &Value::from(value.trim()));
             }
         }
@@ -344,7 +365,12 @@ impl Signs {
                 let known = self.total.as_ref().is_some_and(|(_, known)| *known >= total);
                 if !known {
                     self.total = Some((pointer, total));
+                    self.total_may_be_of_page = COUNT.contains(&name);
                 }
+            }
+        } else if REMAINING.contains(&name) {
+            if number(value).is_some_and(|left| left > 0) {
+                self.more = Some(pointer);
             }
         } else if PAGES.contains(&name) {
             if let Some(pages) = number(value).and_then(|pages| u64::try_from(pages).ok()) {
@@ -398,7 +424,7 @@ impl Signs {
 /// Returns true if a field of this name describes pages.
 pub(super) fn is_sign(field: &str) -> bool {
     let name = sign_name(field);
-    let lists = [&MORE[..], &LAST, &FIRST, &TOKEN, &TOTAL, &PAGES, &LIMIT, &CONTAINERS, &PLACES];
+    let lists = [&MORE[..], &LAST, &FIRST, &TOKEN, &TOTAL, &REMAINING, &PAGES, &LIMIT, &CONTAINERS, &PLACES];
     is_next(&name) || lists.iter().any(|list| list.contains(&name.as_str()))
 }
 

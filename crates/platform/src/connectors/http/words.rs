@@ -284,6 +284,13 @@ pub(super) fn error_of(answer: &Map<String, Value>) -> Option<String> {
     }
 }
 
+/// Returns the message of a record that has nothing but an error.
+pub(super) fn error_record(record: &Map<String, Value>) -> Option<String> {
+    let only = record.keys().all(|name| is_error(name) || is_remark(name));
+    let bad = record.iter().any(|(name, value)| is_error(name) && means_error(value));
+    (only && bad).then(|| joined_reasons(record))
+}
+
 /// Returns the reason to distrust an empty list, if any.
 pub(super) fn incomplete_reason(beside: &Map<String, Value>) -> Option<String> {
     let get = |names: &[&str]| -> Vec<&Value> {
