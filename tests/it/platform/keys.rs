@@ -401,3 +401,25 @@ async fn every_value_of_a_column_is_of_one_kind() {
         ]
     );
 }
+
+#[tokio::test]
+async fn a_key_that_gets_another_precision_stays_one() {
+    let house = House::new().await;
+    for (engine, column, value, change) in [
+        (Engine::Postgres, "numeric(10, 2)", "1.5", "ALTER k TYPE numeric(12, 4)"),
+        (Engine::MariaDb, "decimal(10, 2)", "1.5", "MODIFY k decimal(12, 4)"),
+        (Engine::MariaDb, "datetime", "'2026-01-01'", "MODIFY k datetime(3)"),
+        (Engine::MariaDb, "time", "'10:00:00'", "MODIFY k time(6)"),
+    ] {
+        let database = Database::new(engine).await;
+        let sql =
+            format!("CREATE TABLE t (k {column} PRIMARY KEY, v int); INSERT INTO t VALUES ({value}, 1)");
+        database.sql(&sql).await;
+        let id = house.connect("t", database.kind(), database.config(json!({}))).await;
+        house.sync(&id, new()).await;
+        database.sql(&format!("ALTER TABLE t {change}; UPDATE t SET v = 2")).await;
+        house.sync(&id, new()).await;
+        let rows = house.rows("t");
+        assert_eq!((rows.len(), &rows[0]["v"]), (1, &json!(2)), "{column}: {rows:?}");
+    }
+}

@@ -116,7 +116,7 @@ async fn lists_maps_and_structs_arrive_as_they_are_nested() {
                 "stations": [{ "name": "A", "docks": null }, null, { "name": null, "docks": [9] }],
             }),
             json!({
-                "id": 2, "tags": [], "grid": [], "prices": {}, "by_number": {},
+                "id": 2, "tags": [], "grid": [], "prices": {}, "by_number": [],
                 "station": { "name": null, "docks": [] }, "stations": [],
             }),
             json!({

@@ -244,3 +244,24 @@ async fn cursors_of_parquet_columns_are_ordered_by_their_kind() {
         assert_eq!(house.sync(&id, options()).await, 0, "{column}");
     }
 }
+
+#[tokio::test]
+async fn durations_and_maps_have_one_kind_of_value_in_a_column() {
+    let house = House::new().await;
+    // Written as times of a day.
+    let found = rows(&house, &format!("{FASTPARQUET}-durations.parquet"), json!({})).await;
+    assert_eq!(found, [json!({ "d": "00:00:01" }), json!({ "d": "50:00:00" }), json!({ "d": "-00:00:01" })]);
+    // Written as integers; only Arrow's own schema has their unit.
+    let found = rows(&house, &format!("{PYARROW}-durations.parquet"), json!({})).await;
+    let of = |value: Value| json!({ "s": value, "ms": value, "us": value, "ns": value });
+    assert_eq!(found, [of(json!(1500)), of(json!(-1)), of(json!(null))]);
+    let found = rows(&house, &format!("{PYARROW}-maps.parquet"), json!({})).await;
+    assert_eq!(
+        found,
+        [
+            json!({ "text": { "a": 1 }, "number": [{ "key": 1, "value": "a" }] }),
+            json!({ "text": {}, "number": [] }),
+            json!({ "text": null, "number": null }),
+        ]
+    );
+}

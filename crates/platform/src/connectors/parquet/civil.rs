@@ -21,23 +21,24 @@ pub(super) fn date(days: i64) -> String {
     }
 }
 
-/// Formats a time of day up to 24:00:00, without trailing zeros in its fraction.
-pub(super) fn time(nanos: i128) -> Option<String> {
-    if !(0..=DAY_NANOS).contains(&nanos) {
-        return None;
-    }
+/// Formats a time without trailing zeros in its fraction.
+///
+/// Some writers store durations as times of day, so hours may exceed 24, and the time be negative.
+pub(super) fn time(nanos: i128) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.abs();
     let (seconds, fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    let clock = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    Some(match fraction {
+    let clock = format!("{sign}{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    match fraction {
         0 => clock,
         _ => format!("{clock}.{}", format!("{fraction:09}").trim_end_matches('0')),
-    })
+    }
 }
 
 /// Formats nanoseconds since 1970; `None` if the day exceeds 64 bits.
 pub(super) fn date_time(nanos: i128) -> Option<String> {
     let days = i64::try_from(nanos.div_euclid(DAY_NANOS)).ok()?;
-    Some(format!("{}T{}", date(days), time(nanos.rem_euclid(DAY_NANOS))?))
+    Some(format!("{}T{}", date(days), time(nanos.rem_euclid(DAY_NANOS))))
 }
 
 #[cfg(test)]
@@ -70,12 +71,12 @@ mod tests {
     }
 
     #[test]
-    fn times_reach_the_end_of_their_day() {
-        assert_eq!(time(0).as_deref(), Some("00:00:00"));
-        assert_eq!(time(86_399_999_999_000).as_deref(), Some("23:59:59.999999"));
-        assert_eq!(time(86_400_000_000_000).as_deref(), Some("24:00:00"));
-        assert_eq!(time(86_400_000_000_001), None);
-        assert_eq!(time(-1), None);
+    fn times_reach_beyond_the_end_of_their_day() {
+        assert_eq!(time(0), "00:00:00");
+        assert_eq!(time(86_399_999_999_000), "23:59:59.999999");
+        assert_eq!(time(86_400_000_000_000), "24:00:00");
+        assert_eq!(time(180_000_000_000_001), "50:00:00.000000001");
+        assert_eq!(time(-1), "-00:00:00.000000001");
         assert_eq!(date_time(-1).as_deref(), Some("1969-12-31T23:59:59.999999999"));
         assert_eq!(date_time(253_402_300_799_000_000_000).as_deref(), Some("9999-12-31T23:59:59"));
     }

@@ -115,6 +115,14 @@ impl LogicalKind {
         name.to_owned()
     }
 
+    /// Returns true if every value is text.
+    pub(super) fn is_text(&self) -> bool {
+        matches!(
+            self,
+            Self::Decimal(..) | Self::Text | Self::Uuid | Self::Date | Self::Time(..) | Self::Timestamp(..)
+        )
+    }
+
     /// Converts a value to its form in a row.
     ///
     /// A value that does not fit the kind keeps its form in the file.
@@ -129,8 +137,7 @@ impl LogicalKind {
             }
             (Self::Date, PhysicalKind::Int(days)) => date(days).into(),
             (Self::Time(parts, utc), PhysicalKind::Int(number)) => {
-                let time = civil::time(i128::from(number) * i128::from(1_000_000_000 / parts));
-                time.map_or_else(|| number.into(), |time| zoned(time, *utc))
+                zoned(civil::time(i128::from(number) * i128::from(1_000_000_000 / parts)), *utc)
             }
             (Self::Timestamp(parts, moment), PhysicalKind::Int(number)) => timestamp(number, *parts, *moment),
             (_, PhysicalKind::Bool(truth)) => truth.into(),

@@ -49,7 +49,7 @@ enum SchemaNode {
         repeated: i16,
         inner: Box<SchemaNode>,
     },
-    /// A list of groups with a key and a value field.
+    /// A list of groups with a text and a value field, which becomes an object.
     Pairs {
         inner: Box<SchemaNode>,
         key: String,
@@ -141,11 +141,13 @@ impl Building {
                 && let [key, value] = names(only).as_slice()
             {
                 let (key, value) = (key.clone(), value.clone());
-                return Ok(SchemaNode::Pairs {
-                    inner: Box::new(self.node(only, defined, repeated)?),
-                    key,
-                    value,
-                });
+                let text = only
+                    .get_fields()
+                    .first()
+                    .is_some_and(|key| key.is_primitive() && LogicalKind::of(key, self.arrow).is_text());
+                let inner = Box::new(self.node(only, defined, repeated)?);
+                // With other keys, the pairs remain a list.
+                return Ok(if text { SchemaNode::Pairs { inner, key, value } } else { *inner });
             }
         }
         let mut fields = Vec::new();
@@ -239,7 +241,7 @@ impl SchemaNode {
     }
 }
 
-/// Returns an object if all keys are texts, otherwise the pairs.
+/// Returns an object, or the pairs if a key is not valid text.
 fn object(pairs: Value, key: &str, value: &str) -> Value {
     let mut fields = Map::new();
     for pair in pairs.as_array().map_or(&[][..], Vec::as_slice) {

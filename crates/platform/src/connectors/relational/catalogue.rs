@@ -197,7 +197,8 @@ impl Relation {
     /// Digest of the row format, which differs for a recreated table.
     pub(in super::super) fn row_signature(&self) -> String {
         let kinds: Vec<_> = self.readings.iter().map(|reading| &reading.kind).collect();
-        let names: Vec<_> = self.columns.iter().map(|column| &column.name).collect();
+        // With their types, because another precision is another text for the same key.
+        let names: Vec<_> = self.columns.iter().map(|column| (&column.name, &column.kind)).collect();
         digest_of(&format!("{names:?} {kinds:?} {:?} {}", self.key, self.select()))
     }
 
