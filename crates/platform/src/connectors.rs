@@ -20,9 +20,9 @@ mod relational;
 mod row;
 mod server;
 mod sqlite;
+mod table;
 mod values;
 
-use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,7 +35,6 @@ use tokio::time::Instant;
 use super::HostOverride;
 use super::hosts::AllowedHosts;
 use super::memory::{LARGE_BYTES, MemoryBudget, MemoryUse, Reservation, SYNC_WAIT};
-use super::order::Point;
 use fields::{ConfigFields, KnownField};
 
 /// Maximum size in bytes of a record, line or value, which is held in memory.
@@ -354,13 +353,6 @@ pub(super) fn catch_panic<T>(work: impl FnOnce() -> Result<T, ReadError>) -> Res
             "reading broke down on what the source sent: it is damaged or speaks another protocol, or this is a mistake of the platform; its log says where",
         ))
     })
-}
-
-/// Returns true if a row is certainly before the cursor's mark.
-///
-/// Sources and readers may order text differently, so text never is.
-fn is_before_cursor(point: &Point, mark: &Point) -> bool {
-    !matches!((point, mark), (Point::Text(_), Point::Text(_))) && point.compare(mark) == Some(Ordering::Less)
 }
 
 /// The engine is named, or derived from address or port.

@@ -74,12 +74,66 @@ impl Point {
         }
     }
 
+    /// Returns true for a date from the year 9999 on, which means "no end".
+    fn is_endless(&self) -> bool {
+        matches!(self, Self::Moment(time) if time.is_from_year_9999())
+    }
+
     /// Returns true if a mark at `self` advances to `next`.
     ///
     /// Numbers and times replace a text, which in such a column is a word such as `unknown`.
     pub(super) fn advances_to(&self, next: &Self) -> bool {
         let word = matches!(self, Self::Text(_)) && !matches!(next, Self::Text(_));
         word || self.compare(next) == Some(Ordering::Less)
+    }
+}
+
+/// Mark of a read: the greatest cursor value, as the source writes it.
+#[derive(Debug)]
+pub(super) struct Mark<V> {
+    /// Mark of the read before.
+    start: Option<Point>,
+    reached: Option<Point>,
+    value: Option<V>,
+    /// True if the source may order texts otherwise, so that no text is before another.
+    foreign_texts: bool,
+}
+
+impl<V> Mark<V> {
+    /// Continues from the value of the read before, if there is one.
+    pub(super) fn resume(value: Option<V>, point: impl FnOnce(&V) -> Option<Point>) -> Self {
+        let start = value.as_ref().and_then(point);
+        Self { reached: start.clone(), start, value, foreign_texts: false }
+    }
+
+    /// Assumes no order of texts.
+    pub(super) fn with_foreign_texts(self) -> Self {
+        Self { foreign_texts: true, ..self }
+    }
+
+    /// Returns false for a row that is certainly before the mark of the read before.
+    ///
+    /// Otherwise, advances to the row's cursor value, unless it means "no end".
+    pub(super) fn admit(&mut self, point: Option<Point>, value: impl FnOnce() -> V) -> bool {
+        let Some(point) = point else { return true };
+        if self.start.as_ref().is_some_and(|start| self.is_before(&point, start)) {
+            return false;
+        }
+        if !point.is_endless() && self.reached.as_ref().is_none_or(|reached| reached.advances_to(&point)) {
+            self.value = Some(value());
+            self.reached = Some(point);
+        }
+        true
+    }
+
+    fn is_before(&self, point: &Point, start: &Point) -> bool {
+        let texts = matches!((point, start), (Point::Text(_), Point::Text(_)));
+        !(texts && self.foreign_texts) && point.compare(start) == Some(Ordering::Less)
+    }
+
+    /// Returns the greatest value.
+    pub(super) fn into_value(self) -> Option<V> {
+        self.value
     }
 }
 
@@ -126,7 +180,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::{Point, identity};
+    use super::{Mark, Point, identity};
 
     fn compare(one: &Value, other: &Value) -> Option<std::cmp::Ordering> {
         let (one, other) = (Point::of(one).unwrap(), Point::of(other).unwrap());
@@ -240,6 +294,28 @@ mod tests {
         assert!(point("unknown").advances_to(&point("2026-11-01")));
         assert!(!point("2026-11-01").advances_to(&point("unknown")));
         assert!(!point("2026-11-01").advances_to(&point("5")));
+    }
+
+    #[test]
+    fn a_mark_stays_before_the_end_of_time_and_skips_only_what_is_before_it() {
+        let admit = |mark: &mut Mark<String>, text: &str| mark.admit(Point::parse(text), || text.to_owned());
+        let from = |text: &str| Mark::resume(Some(text.to_owned()), |text| Point::parse(text));
+        let mut mark = from("2026-11-01");
+        for (text, expected) in [
+            ("2026-10-31", false),
+            ("2026-11-01", true),
+            ("2026-11-02", true),
+            ("9999-12-31", true),
+            ("12026-01-01", true),
+            ("NaN", true),
+            ("2026-11-01", true),
+        ] {
+            assert_eq!(admit(&mut mark, text), expected, "{text}");
+        }
+        assert_eq!(mark.into_value().as_deref(), Some("2026-11-02"));
+        assert!(!admit(&mut from("b"), "a"));
+        assert!(admit(&mut from("b").with_foreign_texts(), "a"));
+        assert!(!admit(&mut from("10").with_foreign_texts(), "9"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{ConfigError, ConfigFields, ReadError, ReadOptions, RowSink, WriteMode};
-use crate::order::{Point, identity};
+use crate::order::{Mark, Point, identity};
 
 /// Note of a sync whose position belongs to another cursor.
 pub(super) const OTHER_CURSOR: &str =
@@ -72,11 +72,7 @@ pub(super) struct Changes<'k> {
     stored: bool,
     /// Mark of the previous read with the same cursor, if any.
     previous_mark: Option<Value>,
-    /// The same mark in comparable form.
-    previous_point: Option<Point>,
-    /// Mark of this read.
-    current_point: Option<Point>,
-    mark: Value,
+    mark: Mark<Value>,
     counts: RecordCounts,
 }
 
@@ -102,20 +98,9 @@ impl<'k> Changes<'k> {
         let before = position.and_then(|position| Watermark::deserialize(position).ok());
         let before = before.filter(|before| before.cursor == options.cursor);
         let previous_mark = before.map(|before| before.mark);
-        let previous_point = previous_mark.as_ref().and_then(Point::of);
-        let (current_point, mark) = (previous_point.clone(), previous_mark.clone().unwrap_or(Value::Null));
+        let mark = Mark::resume(previous_mark.clone(), Point::of);
         let cursor = options.cursor.clone();
-        Self {
-            table,
-            key,
-            cursor,
-            stored,
-            previous_mark,
-            previous_point,
-            current_point,
-            mark,
-            counts: RecordCounts::default(),
-        }
+        Self { table, key, cursor, stored, previous_mark, mark, counts: RecordCounts::default() }
     }
 
     /// Starts the table with the first record, so that a source without records replaces no rows.
@@ -201,18 +186,7 @@ impl<'k> Changes<'k> {
         self.counts.records += 1;
         self.counts.cursor |= at.is_some();
         self.counts.key |= keyed;
-        let Some((value, point)) = at.and_then(|value| Some((value, Point::of(value)?))) else {
-            return Ok(true);
-        };
-        let before = |mark: &Point| point.compare(mark) == Some(std::cmp::Ordering::Less);
-        if self.previous_point.as_ref().is_some_and(before) {
-            return Ok(false);
-        }
-        if self.current_point.as_ref().is_none_or(|reached| reached.advances_to(&point)) {
-            self.mark = value.clone();
-            self.current_point = Some(point);
-        }
-        Ok(true)
+        Ok(at.is_none_or(|value| self.mark.admit(Point::of(value), || value.clone())))
     }
 
     /// Ends the read and returns its position, or `None` if the last position remains valid.
@@ -240,6 +214,7 @@ impl<'k> Changes<'k> {
             let names: Vec<_> = self.key.names().map(|name| format!("\"{name}\"")).collect();
             return missing("key", &names.join(", "));
         }
-        Ok(Some(Watermark { cursor: self.cursor, mark: self.mark }))
+        let mark = self.mark.into_value().unwrap_or(Value::Null);
+        Ok(Some(Watermark { cursor: self.cursor, mark }))
     }
 }

@@ -50,6 +50,12 @@ impl OrderedTime {
         Some(Self { seconds: midnight.checked_add(of_day - offset)?, fraction, zone, day })
     }
 
+    /// Returns true for dates that mean "no end".
+    pub(super) fn is_from_year_9999(&self) -> bool {
+        // 9999-01-01, less a day for its zone.
+        self.seconds >= 253_370_764_800 - DAY
+    }
+
     /// Compares two times.
     ///
     /// `None` if the uncertainty exceeds their distance: a time on the day of a date, or times less

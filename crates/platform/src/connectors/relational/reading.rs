@@ -2,42 +2,21 @@
 
 use std::marker::PhantomData;
 
-use serde::{Deserialize, Serialize};
-
 use super::super::row::{RowText, digest_of};
 use super::super::server::Server;
+use super::super::table::{self, write_mode};
 use super::super::values::ValueKind;
-use super::super::{ReadError, RowSink, WriteMode, is_before_cursor};
+use super::super::{ReadError, RowSink, WriteMode};
 use super::Engine;
 use super::catalogue::{CursorOrder, Relation, TableKey};
 use super::session::Session;
-use crate::order::Point;
+use crate::order::{Mark, Point};
 
 /// Maximum values of integer types; a key that reached one cannot grow.
 const MAX_KEYS: [&str; 4] = ["2147483647", "4294967295", "9223372036854775807", "18446744073709551615"];
-/// First year of dates that mean "no end", which are never a mark.
-const ENDLESS_YEAR: &str = "9999-";
-
-/// Position of a table's last read.
-#[derive(Serialize, Deserialize)]
-pub(super) struct TableCursor {
-    /// Digest of the row format.
-    shape: String,
-    at: TablePosition,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum TablePosition {
-    /// Greatest integer key with the digest of its row.
-    ///
-    /// If that row changed or is gone, the table may have been refilled, so its keys prove nothing.
-    Number { last: String, digest: String },
-    /// Greatest value of the cursor column; null before the first.
-    Cursor { column: String, last: Option<String> },
-    /// All rows were read.
-    Rows,
-}
+/// Keys and cursor values are texts of the server.
+pub(super) type TableCursor = table::TableCursor<String, String>;
+type TablePosition = table::TablePosition<String, String>;
 
 /// Reads a table and writes its rows.
 pub(super) struct TableReader<'r, 's, E: Engine> {
@@ -133,10 +112,7 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
         before: Option<TablePosition>,
     ) -> Result<TablePosition, ReadError> {
         let column = &self.relation.columns[cursor].name;
-        let since = match before {
-            Some(TablePosition::Cursor { column: earlier, last }) if earlier == *column => Some(last),
-            _ => None,
-        };
+        let since = before.and_then(|before| before.mark(column));
         let last = match &self.relation.readings[cursor].order {
             CursorOrder::Server { number, marks, always } => {
                 let quoted = E::quoted(column);
@@ -196,25 +172,14 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
         since: Option<Option<String>>,
     ) -> Result<Option<String>, ReadError> {
         self.begin_keyed_table(since.is_some())?;
-        let mut last = since.flatten();
-        let start = last.as_deref().and_then(Point::parse);
-        let mut reached = start.clone();
+        let mut mark = Mark::resume(since.flatten(), |last| Point::parse(last)).with_foreign_texts();
         self.each(self.relation.select(), |sink, row| {
-            let at = sink.value(row, cursor)?.and_then(|raw| std::str::from_utf8(raw).ok());
-            if let Some((at, point)) = at.and_then(|at| Some((at, Point::parse(at)?))) {
-                if start.as_ref().is_some_and(|start| is_before_cursor(&point, start)) {
-                    return Ok(());
-                }
-                if !at.starts_with(ENDLESS_YEAR)
-                    && reached.as_ref().is_none_or(|reached| reached.advances_to(&point))
-                {
-                    (last, reached) = (Some(at.to_owned()), Some(point));
-                }
-            }
-            sink.emit_row(row)
+            let at =
+                sink.value(row, cursor)?.and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or_default();
+            if mark.admit(Point::parse(at), || at.to_owned()) { sink.emit_row(row) } else { Ok(()) }
         })
         .await?;
-        Ok(last)
+        Ok(mark.into_value())
     }
 
     async fn by_rows(&mut self, before: Option<&TablePosition>) -> Result<TablePosition, ReadError> {
@@ -235,11 +200,7 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
     }
 
     fn begin_keyed_table(&mut self, again: bool) -> Result<(), ReadError> {
-        let take = match (again, &self.relation.key) {
-            (false, _) => WriteMode::Replace,
-            (true, TableKey::Content) => WriteMode::AppendUnseen,
-            (true, _) => WriteMode::Upsert,
-        };
+        let take = write_mode(again, self.relation.key == TableKey::Content);
         self.sink.intake.begin_table(&self.relation.name, take)
     }
 

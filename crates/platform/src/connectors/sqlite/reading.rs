@@ -1,37 +1,19 @@
 //! Reading of a SQLite table, and the selection of new rows.
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::file::DataFile;
 use super::super::row::{RowText, digest_of};
-use super::super::{MAX_RECORD_BYTES, ReadError, RecordMemory, RowSink, WriteMode, is_before_cursor};
+use super::super::table::{self, write_mode};
+use super::super::{MAX_RECORD_BYTES, ReadError, RecordMemory, RowSink, WriteMode};
 use super::catalogue::{SqliteKey, SqliteRelation, quoted, value};
 use super::session::failure;
-use crate::order::Point;
+use crate::order::{Mark, Point};
 
-/// Position of a table's last read.
-#[derive(Serialize, Deserialize)]
-pub(super) struct SqliteCursor {
-    /// Digest of the row format.
-    shape: String,
-    at: SqlitePosition,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum SqlitePosition {
-    /// Greatest row number with the digest of its row.
-    ///
-    /// If that row changed or is gone, the table may have been refilled, so its numbers prove
-    /// nothing.
-    Number { last: i64, digest: String },
-    /// Greatest value of the cursor column; null before the first.
-    Cursor { column: String, last: Value },
-    /// All rows were read.
-    Rows,
-}
+/// Any column may contain any value.
+pub(super) type SqliteCursor = table::TableCursor<i64, Value>;
+type SqlitePosition = table::TablePosition<i64, Value>;
 
 /// Reads a table and forwards its rows.
 pub(super) struct SqliteReader<'r> {
@@ -111,36 +93,27 @@ impl SqliteReader<'_> {
         before: Option<SqlitePosition>,
     ) -> Result<SqlitePosition, ReadError> {
         let Some(place) = self.relation.column_index(column) else { return self.by_rows(before.as_ref()) };
-        let since = match before {
-            Some(SqlitePosition::Cursor { column: earlier, last }) if earlier == column => Some(last),
-            _ => None,
-        };
+        let since = before.and_then(|before| before.mark(column));
         self.begin_keyed_table(since.is_some())?;
-        let start = since.as_ref().and_then(Point::of);
-        let bound = since.as_ref().and_then(number);
+        let bound = since.as_ref().and_then(Option::as_ref).and_then(number);
         let condition = if bound.is_some() {
             let cursor = quoted(column);
             format!("WHERE {cursor} >= ?1 OR {cursor} IS NULL OR {cursor} = -9e999")
         } else {
             String::new()
         };
-        let mut reached = start.clone();
-        let mut last = since.unwrap_or(Value::Null);
+        let mut mark = Mark::resume(since.flatten(), Point::of).with_foreign_texts();
         let (mut text, mut identity) = (RowText::default(), RowText::default());
         let sql = format!("{} {condition}", self.relation.select());
         self.each(&sql, bound, |reader, row| {
             let at = row.get_ref(place).map(value).map_err(|error| reader.failed(&error))?;
-            if let Some(point) = Point::of(&at) {
-                if start.as_ref().is_some_and(|start| is_before_cursor(&point, start)) {
-                    return Ok(());
-                }
-                if reached.as_ref().is_none_or(|reached| reached.advances_to(&point)) {
-                    (last, reached) = (at, Some(point));
-                }
+            if mark.admit(Point::of(&at), || at) {
+                reader.emit_row(row, &mut text, &mut identity)
+            } else {
+                Ok(())
             }
-            reader.emit_row(row, &mut text, &mut identity)
         })?;
-        Ok(SqlitePosition::Cursor { column: column.to_owned(), last })
+        Ok(SqlitePosition::Cursor { column: column.to_owned(), last: mark.into_value() })
     }
 
     fn by_rows(&mut self, before: Option<&SqlitePosition>) -> Result<SqlitePosition, ReadError> {
@@ -164,11 +137,7 @@ impl SqliteReader<'_> {
     }
 
     fn begin_keyed_table(&mut self, again: bool) -> Result<(), ReadError> {
-        let take = match (again, &self.relation.key) {
-            (false, _) => WriteMode::Replace,
-            (true, SqliteKey::Content) => WriteMode::AppendUnseen,
-            (true, _) => WriteMode::Upsert,
-        };
+        let take = write_mode(again, self.relation.key == SqliteKey::Content);
         self.intake.begin_table(&self.relation.name, take)
     }
 
