@@ -6,6 +6,7 @@
 //! Invariant: pure; depends on no other module.
 
 mod keys;
+mod scan;
 mod shapes;
 mod texts;
 mod values;

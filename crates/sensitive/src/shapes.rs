@@ -1,82 +1,134 @@
 //! Text forms that only secrets have, and forms that are never secrets.
 
+use super::scan::{NextByte, RunEnd};
+use Class::{Alnum, Dotted, Token, Upper, Word};
 use std::ops::Range;
 
 /// Prefix of a secret, with the minimum number and kind of characters after it.
-struct SecretShape(&'static str, usize, fn(u8) -> bool);
+struct SecretShape(&'static str, usize, Class);
+
+/// Kind of the characters in a form.
+#[derive(Clone, Copy)]
+enum Class {
+    Upper,
+    Alnum,
+    Word,
+    Token,
+    Dotted,
+}
 
 const SHAPES: [SecretShape; 47] = [
-    SecretShape("AKIA", 16, upper),
-    SecretShape("ASIA", 16, upper),
-    SecretShape("ghp_", 20, alnum),
-    SecretShape("gho_", 20, alnum),
-    SecretShape("ghu_", 20, alnum),
-    SecretShape("ghs_", 20, alnum),
-    SecretShape("ghr_", 20, alnum),
-    SecretShape("github_pat_", 20, word),
-    SecretShape("glpat-", 10, token),
-    SecretShape("gldt-", 10, token),
-    SecretShape("glrt-", 10, token),
-    SecretShape("glsa_", 16, word),
-    SecretShape("xoxb-", 10, token),
-    SecretShape("xoxa-", 10, token),
-    SecretShape("xoxp-", 10, token),
-    SecretShape("xoxr-", 10, token),
-    SecretShape("xoxs-", 10, token),
-    SecretShape("xapp-", 10, token),
-    SecretShape("sk_live_", 10, word),
-    SecretShape("sk_test_", 10, word),
-    SecretShape("rk_live_", 10, word),
-    SecretShape("whsec_", 10, token),
-    SecretShape("sk-ant-", 10, token),
-    SecretShape("sk-proj-", 10, token),
-    SecretShape("sk-", 32, alnum),
-    SecretShape("AIza", 20, token),
-    SecretShape("ya29.", 16, token),
-    SecretShape("npm_", 16, alnum),
-    SecretShape("pypi-", 16, token),
-    SecretShape("dapi", 16, alnum),
-    SecretShape("dckr_pat_", 10, token),
-    SecretShape("dop_v1_", 16, alnum),
-    SecretShape("hvs.", 16, token),
-    SecretShape("hvb.", 16, token),
-    SecretShape("SG.", 20, dotted),
-    SecretShape("shpat_", 16, alnum),
-    SecretShape("shpss_", 16, alnum),
-    SecretShape("lin_api_", 16, alnum),
-    SecretShape("ATATT3", 16, token),
-    SecretShape("NRAK-", 16, alnum),
-    SecretShape("PMAK-", 16, token),
-    SecretShape("hf_", 20, alnum),
-    SecretShape("tskey-", 10, token),
-    SecretShape("rubygems_", 16, alnum),
-    SecretShape("AGE-SECRET-KEY-", 16, upper),
-    SecretShape("EAAC", 32, alnum),
-    SecretShape("eyJ", 20, dotted),
+    SecretShape("AKIA", 16, Upper),
+    SecretShape("ASIA", 16, Upper),
+    SecretShape("ghp_", 20, Alnum),
+    SecretShape("gho_", 20, Alnum),
+    SecretShape("ghu_", 20, Alnum),
+    SecretShape("ghs_", 20, Alnum),
+    SecretShape("ghr_", 20, Alnum),
+    SecretShape("github_pat_", 20, Word),
+    SecretShape("glpat-", 10, Token),
+    SecretShape("gldt-", 10, Token),
+    SecretShape("glrt-", 10, Token),
+    SecretShape("glsa_", 16, Word),
+    SecretShape("xoxb-", 10, Token),
+    SecretShape("xoxa-", 10, Token),
+    SecretShape("xoxp-", 10, Token),
+    SecretShape("xoxr-", 10, Token),
+    SecretShape("xoxs-", 10, Token),
+    SecretShape("xapp-", 10, Token),
+    SecretShape("sk_live_", 10, Word),
+    SecretShape("sk_test_", 10, Word),
+    SecretShape("rk_live_", 10, Word),
+    SecretShape("whsec_", 10, Token),
+    SecretShape("sk-ant-", 10, Token),
+    SecretShape("sk-proj-", 10, Token),
+    SecretShape("sk-", 32, Alnum),
+    SecretShape("AIza", 20, Token),
+    SecretShape("ya29.", 16, Token),
+    SecretShape("npm_", 16, Alnum),
+    SecretShape("pypi-", 16, Token),
+    SecretShape("dapi", 16, Alnum),
+    SecretShape("dckr_pat_", 10, Token),
+    SecretShape("dop_v1_", 16, Alnum),
+    SecretShape("hvs.", 16, Token),
+    SecretShape("hvb.", 16, Token),
+    SecretShape("SG.", 20, Dotted),
+    SecretShape("shpat_", 16, Alnum),
+    SecretShape("shpss_", 16, Alnum),
+    SecretShape("lin_api_", 16, Alnum),
+    SecretShape("ATATT3", 16, Token),
+    SecretShape("NRAK-", 16, Alnum),
+    SecretShape("PMAK-", 16, Token),
+    SecretShape("hf_", 20, Alnum),
+    SecretShape("tskey-", 10, Token),
+    SecretShape("rubygems_", 16, Alnum),
+    SecretShape("AGE-SECRET-KEY-", 16, Upper),
+    SecretShape("EAAC", 32, Alnum),
+    SecretShape("eyJ", 20, Dotted),
 ];
 
 /// Returns the byte ranges of all texts in one of these forms.
 pub(super) fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
     let bytes = text.as_bytes();
+    let mut scans = Scans::default();
     let mut past = 0;
     bytes.iter().enumerate().filter_map(move |(at, first)| {
         if at < past || !may_start_shape(*first) || at > 0 && bytes[at - 1].is_ascii_alphanumeric() {
             return None;
         }
-        let found = SHAPES.iter().find_map(|SecretShape(start, least, permitted)| {
-            let rest = bytes[at..].strip_prefix(start.as_bytes())?;
-            let length = rest.iter().take_while(|byte| permitted(**byte)).count();
-            let part = &rest[..length];
+        let found = SHAPES.iter().find_map(|SecretShape(start, least, class)| {
+            bytes[at..].strip_prefix(start.as_bytes())?;
+            let from = at + start.len();
+            let end = scans.runs[*class as usize].of(bytes, from);
             let whole = match *start {
-                "AKIA" | "ASIA" => length == *least,
-                "eyJ" => part.split(|byte| *byte == b'.').filter(|part| part.len() > 3).count() >= 3,
-                _ => length >= *least && part.iter().any(u8::is_ascii_digit),
+                "AKIA" | "ASIA" => end - from == *least,
+                "eyJ" => scans.is_token_of_parts(bytes, from..end),
+                _ => end - from >= *least && scans.digit.at(bytes, from) < end,
             };
-            whole.then_some(at..at + start.len() + length)
+            whole.then_some(at..end)
         })?;
         past = found.end;
         Some(found)
     })
+}
+
+/// Maximum number of parts in a signed or encrypted token.
+const MAX_PARTS: usize = 5;
+
+/// Remembered searches in one text.
+struct Scans {
+    /// For each [`Class`].
+    runs: [RunEnd; 5],
+    digit: NextByte,
+    /// For each part of a token, the dot after it.
+    dots: [NextByte; MAX_PARTS],
+}
+
+impl Default for Scans {
+    fn default() -> Self {
+        Self {
+            runs: [upper, alnum, word, token, dotted].map(RunEnd::new),
+            digit: NextByte::new(|byte| byte.is_ascii_digit()),
+            dots: [(); MAX_PARTS].map(|()| NextByte::new(|byte| byte == b'.')),
+        }
+    }
+}
+
+impl Scans {
+    /// Returns true if the range has at least three parts of some length, separated by dots.
+    fn is_token_of_parts(&mut self, bytes: &[u8], range: Range<usize>) -> bool {
+        let mut long_parts = 0;
+        let mut from = range.start;
+        for dot in &mut self.dots {
+            let end = dot.at(bytes, from).min(range.end);
+            long_parts += usize::from(end - from > 3);
+            if end == range.end {
+                break;
+            }
+            from = end + 1;
+        }
+        long_parts >= 3
+    }
 }
 
 /// Returns true if a form begins with this byte.

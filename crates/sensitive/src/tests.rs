@@ -1,5 +1,6 @@
 //! Tests of recognised secrets and of texts that are none.
 
+use super::scan::work;
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;
@@ -341,6 +342,32 @@ fn secrets_are_masked_at_any_depth_and_the_rest_is_kept() {
         ("://", "://"),
     ] {
         assert_eq!(masked_text(text), shown);
+    }
+}
+
+/// Beginnings of secrets and of what precedes one.
+const TOKENS: [&str; 36] = [
+    "://", "https://", "://a@", "://a:b@", "://a:1", "://hooks/", "://?", "://#@", "?://", "a://b ", "${", "@", "%41",
+    "=", "a=", "token=", "token='", "token={", "password=\"", "\"", "k\": ", "a: ", ":thin:", "bearer ", "-u a:",
+    "--token ", "sk-ant-", "sk-", "eyJ.", "eyJ-", "eyJabcd.", "ghp_", "xoxb-", "AKIA", "-----BEGIN ",
+    "-----BEGIN PRIVATE KEY-----",
+];
+
+#[test]
+fn the_cost_of_a_search_is_a_multiple_of_the_length() {
+    const LEN: usize = 1 << 16;
+    // A form that is looked at once for each kind of character and of mark.
+    const MOST: usize = 12;
+    for token in TOKENS {
+        for text in [token.repeat(LEN / token.len()), format!("{}1", token.repeat(LEN / token.len()))] {
+            work::take();
+            find_secrets(&text);
+            let found = work::take();
+            assert!(found <= MOST * LEN, "{token}: {found} bytes are examined of {LEN}");
+            masked_text(&text);
+            let masked = work::take();
+            assert!(masked <= 2 * MOST * LEN, "{token}: {masked} bytes are examined to mask {LEN}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Covers URLs, `key=value` pairs, headers, command lines, and forms that only secrets have.
 
 use super::keys::{Rank, last_word, rank};
+use super::scan::work;
 use super::{is_secret, shapes};
 use std::ops::Range;
 
@@ -17,9 +18,8 @@ pub fn find_secrets(text: &str) -> Vec<Range<usize>> {
     if !text.as_bytes().windows(2).any(may_start_secret) && !begins_shape(text) {
         return Vec::new();
     }
-    let mut found: Vec<Range<usize>> = text
-        .match_indices("://")
-        .flat_map(|(at, _)| [password(text, at + 3), webhook(text, at + 3)])
+    let mut found: Vec<Range<usize>> = addresses(text)
+        .flat_map(|address| [password(text, address.start), webhook(text, address)])
         .flatten()
         .collect();
     found.extend(login(text));
@@ -64,12 +64,22 @@ fn begins_shape(text: &str) -> bool {
     text.len() >= LEAST && shapes::shapes(text).next().is_some()
 }
 
+/// Returns the range of each address after its scheme, up to the next address in the text.
+fn addresses(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut starts = text.match_indices("://").map(|(at, _)| at).peekable();
+    std::iter::from_fn(move || {
+        let from = starts.next()? + 3;
+        Some(from..starts.peek().copied().unwrap_or(text.len()).max(from))
+    })
+}
+
 /// Finds `scheme://user:PASSWORD@…` or `scheme://KEY@…`.
 ///
 /// The authority begins at `from`.
 fn password(text: &str, from: usize) -> Option<Range<usize>> {
     let rest = &text[from..];
     let end = rest.find(['/', '?', '#', '"', '\'', '\n', ' ']).unwrap_or(rest.len());
+    work::add(end);
     let (user, _) = rest[..end].rsplit_once('@')?;
     match user.split_once(':') {
         Some((name, password)) => {
@@ -91,8 +101,8 @@ fn login(text: &str) -> Option<Range<usize>> {
 
 /// Finds the path of a webhook's address, which alone permits posting to it.
 ///
-/// The authority begins at `from`.
-fn webhook(text: &str, from: usize) -> Option<Range<usize>> {
+/// The authority begins with `address`.
+fn webhook(text: &str, address: Range<usize>) -> Option<Range<usize>> {
     const HOSTS: [&str; 17] = [
         "hooks.slack.com/",
         "discord.com/api/webhooks/",
@@ -112,10 +122,10 @@ fn webhook(text: &str, from: usize) -> Option<Range<usize>> {
         "webhooks.mongodb-realm.com/",
         "hooks.glip.com/",
     ];
-    let rest = &text[from..text.floor_char_boundary(from + MAX_SCAN_BYTES)];
+    let from = address.start;
+    let rest = &text[from..text.floor_char_boundary(address.end.min(from + MAX_SCAN_BYTES)).max(from)];
+    work::add(rest.len());
     let end = rest.find(['"', '\'', '\n', ' ', '<', '>']).unwrap_or(rest.len());
-    // Another address in the text is examined separately, which bounds the cost.
-    let end = rest[..end].find("://").unwrap_or(end);
     let address = &rest[..end];
     let known = HOSTS.iter().find_map(|host| address.find(host).map(|at| at + host.len()));
     let start = known.or_else(|| {
@@ -170,6 +180,7 @@ fn key_before(text: &str) -> Option<(&str, bool)> {
         .rfind(|c: char| !part(c))
         .map_or(0, |at| at + near[at..].chars().next().map_or(1, char::len_utf8));
     let key = &near[start..];
+    work::add(key.len() + 1);
     let in_query = near[..start].ends_with(['?', '&']) || near[..start].ends_with("&amp;");
     (!key.is_empty()).then_some((key, in_query))
 }
@@ -200,6 +211,7 @@ fn quoted_pairs(text: &str) -> impl Iterator<Item = Range<usize>> {
         let open = rest.chars().next().filter(|open| matches!(open, '"' | '\''))?;
         let start = text.len() - rest.len() + 1;
         let end = start + rest[1..].find([open, '\\']).unwrap_or(rest.len() - 1);
+        work::add(end - at);
         past = end;
         let value = &text[start..end];
         let stores = ["env:", "file:", "credential:"];
@@ -270,6 +282,7 @@ fn schemes(text: &str) -> impl Iterator<Item = Range<usize>> {
     });
     first.into_iter().chain(anywhere).filter_map(move |start| {
         let end = text[start..].find([' ', '"', '\'', '\n', ',', ';']).map_or(text.len(), |end| start + end);
+        work::add(end - start);
         let value = &text[start..end];
         (value.len() >= 8 && is_literal(value) && looks_encoded(value)).then_some(start..end)
     })
@@ -287,7 +300,7 @@ fn looks_encoded(value: &str) -> bool {
 /// Returns the range of the value that starts here, up to its quote or separator.
 fn value_at(text: &str, start: usize) -> Range<usize> {
     let rest = &text[start..];
-    match rest.chars().next() {
+    let value = match rest.chars().next() {
         Some(open @ ('"' | '\'' | '{')) => {
             let close = if open == '{' { '}' } else { open };
             let end = rest[1..].find(close).map_or(rest.len(), |end| end + 1);
@@ -297,7 +310,9 @@ fn value_at(text: &str, start: usize) -> Range<usize> {
             let ends = |c: char| c.is_whitespace() || "&;,#\"'".contains(c);
             start..start + rest.find(ends).unwrap_or(rest.len())
         }
-    }
+    };
+    work::add(value.len());
+    value
 }
 
 /// Returns true if the value is neither empty, masked nor a reference.

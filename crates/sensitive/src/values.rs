@@ -1,6 +1,7 @@
 //! Secrets in JSON values, as they are sent.
 
 use super::{find_secrets, is_secret, is_secret_number, looks_secret, name_for_next, named_value};
+use super::scan::work;
 use serde_json::{Map, Value};
 
 const MASK: &str = "***";
@@ -102,19 +103,18 @@ fn hidden(value: &Value) -> Value {
 #[must_use]
 pub fn masked_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("://") {
-        let (before, after) = rest.split_at(start + 3);
-        out.push_str(before);
-        let word = after.find(char::is_whitespace).unwrap_or(after.len());
-        let (user, host) = after.split_at(user_end(&after[..word]).unwrap_or(0));
+    let (mut from, mut word) = (0, AddressWord::default());
+    while let Some(found) = text[from..].find("://") {
+        let start = from + found + 3;
+        out.push_str(&text[from..start]);
+        from = word.user_end(text, start).unwrap_or(start);
+        let user = &text[start..from];
         match user.split_once(':') {
             Some((name, _)) => out.extend([name, ":", MASK]),
             None => out.push_str(user),
         }
-        rest = host;
     }
-    out.push_str(rest);
+    out.push_str(&text[from..]);
     let mut shown = String::with_capacity(out.len());
     let mut from = 0;
     for range in find_secrets(&out) {
@@ -124,17 +124,48 @@ pub fn masked_text(text: &str) -> String {
     shown + &out[from..]
 }
 
-/// Returns the end of the `user:password` part of an address, if it has one.
-///
-/// A password may contain any character unescaped, so rather too much counts as password than too
-/// little.
-fn user_end(address: &str) -> Option<usize> {
-    let path = address.find(['?', '#']).unwrap_or(address.len());
-    let authority = &address[..address.find(['/', '?', '#']).unwrap_or(address.len())];
-    if authority.contains('@') {
-        return address[..path].rfind('@');
+/// The word around an address; kept for the next address in it.
+#[derive(Default)]
+struct AddressWord {
+    end: usize,
+    /// Position of the query or fragment, or the end.
+    query: usize,
+    /// Last `@` of the word, and the last one before the query.
+    last_at: Option<usize>,
+    last_at_of_path: Option<usize>,
+}
+
+impl AddressWord {
+    /// Returns the end of the `user:password` part of the address that begins at `start`, if it has one.
+    ///
+    /// A password may contain any character unescaped, so rather too much counts as password than too
+    /// little.
+    fn user_end(&mut self, text: &str, start: usize) -> Option<usize> {
+        self.move_to(text, start);
+        let path_end = self.query;
+        let authority = &text[start..path_end];
+        let authority = &authority[..authority.find('/').unwrap_or(authority.len())];
+        work::add(authority.len());
+        if authority.contains('@') {
+            return self.last_at_of_path;
+        }
+        let (_, port) = authority.split_once(':')?;
+        let is_port = port.bytes().all(|digit| digit.is_ascii_digit());
+        if is_port { None } else { self.last_at.filter(|at| *at >= start) }
     }
-    let (_, port) = authority.split_once(':')?;
-    let is_port = port.bytes().all(|digit| digit.is_ascii_digit());
-    if is_port { None } else { address.rfind('@') }
+
+    fn move_to(&mut self, text: &str, start: usize) {
+        if start >= self.end {
+            self.end = text[start..].find(char::is_whitespace).map_or(text.len(), |end| start + end);
+            work::add(self.end - start);
+            self.last_at = text[start..self.end].rfind('@').map(|at| start + at);
+            self.query = start;
+        }
+        if start >= self.query {
+            let rest = &text[start..self.end];
+            self.query = rest.find(['?', '#']).map_or(self.end, |query| start + query);
+            work::add(self.query - start);
+            self.last_at_of_path = text[start..self.query].rfind('@').map(|at| start + at);
+        }
+    }
 }
