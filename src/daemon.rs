@@ -27,7 +27,7 @@ use crate::reconcile::{Clock, Planner, Reconciler};
 use crate::settings::Variables;
 use crate::store::StoreError;
 use crate::sync::{SyncCall, SyncResult, Syncer};
-use crate::tree::TreeError;
+use crate::tree::{Checkout, TreeError};
 use crate::watch::{self, ChangeTracker, EventSeq};
 use event_loop::EventLoop;
 use scheduler::PassRecords;
@@ -56,6 +56,8 @@ pub enum Event {
         /// Writers of the files at that time.
         writers: watch::OpenWriters,
     },
+    /// Git compared the files of a checkout with its commit.
+    CommitDescribed(Arc<Checkout>, Option<Arc<str>>),
     /// A pass ended.
     PassEnded(Box<PassEnded>),
     /// A sync request ended.

@@ -11,7 +11,7 @@ use crate::model::{FingerprintKey, WorkspaceRef};
 use crate::plan::{Action, ActionKind, Overrides, Plan, Step, WorkspacePlan};
 use crate::reconcile::{Clock, MAX_PREFETCHES, Planner, Task, resolved};
 use crate::report::{Orphan, Problems, escape};
-use crate::settings::{self, NonNegativeDuration, PlatformChoice, Settings};
+use crate::settings::{self, NonNegativeDuration, PlatformChoice, Settings, SettingsError};
 use crate::store::{DaemonLock, LockError, Store};
 use crate::tree::{self, TreeError};
 use std::collections::BTreeSet;
@@ -329,12 +329,16 @@ pub(super) fn clock() -> Clock {
 }
 
 pub(super) fn resolve(common: &Common) -> Result<Settings, CommandError> {
+    settings(common).map_err(|error| CommandError::invalid(&error))
+}
+
+/// Like [`resolve`], with the kind of the error.
+pub(super) fn settings(common: &Common) -> Result<Settings, SettingsError> {
     let environment = Arc::new(|name: &str| std::env::var(name).ok());
-    Settings::resolve(&common.flags(), environment).map_err(|error| {
+    Settings::resolve(&common.flags(), environment).inspect_err(|error| {
         if let Some(explained) = error.render_diagnostics(common.stderr_has_color()) {
             eprint!("{explained}");
         }
-        CommandError::invalid(&error)
     })
 }
 

@@ -12,7 +12,7 @@ use crate::error::error_chain;
 use crate::load::LoadedConfig;
 use crate::report;
 use crate::secrets::Resolver;
-use crate::settings::{PlatformChoice, Settings};
+use crate::settings::{PlatformChoice, Settings, SettingsError};
 use crate::store::Store;
 use crate::tree;
 use serde::Serialize;
@@ -64,13 +64,10 @@ impl Finding {
 }
 
 pub(super) async fn run(common: &Common) -> Result<Exit, CommandError> {
-    let findings = match context::resolve(common) {
-        Err(failure) => vec![Finding::bad(
-            "settings",
-            failure.exit,
-            failure.message,
-            "name the directory and, with --config, the host file; `wellspring init` begins a directory",
-        )],
+    let findings = match context::settings(common) {
+        Err(error) => {
+            vec![Finding::bad("settings", Exit::Invalid, error_chain(&error), settings_todo(&error))]
+        }
         Ok(settings) => examine(common, &settings).await,
     };
     let exit = findings.iter().fold(Exit::Success, |exit, finding| exit.or(finding.exit));
@@ -79,6 +76,17 @@ pub(super) async fn run(common: &Common) -> Result<Exit, CommandError> {
         _ => output::print(&text(&findings)),
     }
     Ok(exit)
+}
+
+fn settings_todo(error: &SettingsError) -> &'static str {
+    match error {
+        SettingsError::Host { .. } => {
+            "fix the errors shown above in the host file; `wellspring explain CODE` describes each"
+        }
+        SettingsError::Read { .. } => "name a file that exists, and give this user the right to read it",
+        SettingsError::Variables(_) => "correct WELLSPRING_VARIABLES, or unset it",
+        _ => "name the project directory with -C, or create one with `wellspring init`",
+    }
 }
 
 async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
@@ -131,12 +139,8 @@ fn files(settings: &Settings, reading: &LoadedConfig) -> Finding {
         let todo = "wait until Git has finished; if no Git process is running, delete .git/index.lock";
         return Finding::warning("files", format!("{count} in {root}; Git is writing them"), todo);
     }
-    let described = reading.checkout.as_ref().and_then(|checkout| checkout.described(None));
-    let commit = match described {
-        Some(described) => {
-            let files = reading.files().map(|(path, _)| path);
-            format!(", commit {}", report::humanize::short_commit(described.of(files)))
-        }
+    let commit = match reading.checkout.as_ref().and_then(|checkout| checkout.describe_directory()) {
+        Some(commit) => format!(", commit {}", report::humanize::short_commit(&commit)),
         None if tree::uses_reftable(&settings.root) => {
             ", commit unknown (the Git repository uses reftable, which only the git program reads)".to_owned()
         }

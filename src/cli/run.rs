@@ -13,7 +13,6 @@ use crate::plan::Overrides;
 use crate::reconcile::{Planner, Reconciler};
 use crate::settings::{HumanDuration, Mode};
 use crate::sync::{Syncer, UnrecordedResults};
-use crate::tree;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -48,7 +47,8 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Command
     };
     let host = &place.settings.host.daemon;
     let interval = args.interval.or(host.interval).map_or(INTERVAL, HumanDuration::get);
-    let about = services::about(&place, interval, dry_run);
+    let about = services::about(&place, args, interval, dry_run);
+    let warnings = about.warnings.clone();
     let (publisher, open) = match services::open(&place, args, about, &*voice).await {
         Ok(opened) => opened,
         Err(failure) => {
@@ -92,12 +92,7 @@ pub(super) async fn run(common: &Common, args: &RunArgs) -> Result<Exit, Command
         place.settings.root.display(),
         if dry_run { " (dry run: changes are only logged)" } else { "" }
     ));
-    if place.reading.commit().is_none() && tree::uses_reftable(&place.settings.root) {
-        voice.warning(
-            "the Git repository uses reftable and the git program cannot read it: changes are recorded without a \
-             commit; install Git 2.45 or report_newer_toml",
-        );
-    }
+    warnings.iter().for_each(|warning| voice.warning(warning));
     let daemon = Daemon {
         root: place.settings.root.clone(),
         cookie_path: hands.as_ref().map(|hands| hands.reconciler.state.cookie_path()),

@@ -16,7 +16,7 @@ use crate::client::TokenTrouble;
 use crate::error::error_chain;
 use crate::load::{FileIndex, LoadCache};
 use crate::store::StoreError;
-use crate::tree::TreeError;
+use crate::tree::{Checkout, TreeError};
 use crate::watch::{ChangeTracker, EventSeq};
 use jiff::{SignedDuration, Timestamp};
 use passes::SharedStoreVersion;
@@ -44,6 +44,8 @@ pub(super) struct EventLoop {
     scheduler: Scheduler,
     connection_tests: ConnectionTests,
     accepted_load: Option<LoadKind>,
+    /// Checkout whose commit is published, or being compared with its files.
+    described_checkout: Option<Arc<Checkout>>,
     file_index: FileIndex,
     /// Memory as last saved in the state.
     stored_file_index: FileIndex,
@@ -87,6 +89,7 @@ impl EventLoop {
             scheduler: Scheduler::new(most_syncs),
             connection_tests: ConnectionTests::default(),
             accepted_load: None,
+            described_checkout: None,
             change_tracker,
             full_scan_requested: false,
             file_index: daemon.file_index.clone(),
@@ -200,6 +203,7 @@ impl EventLoop {
                     Err(error) => self.unreadable(&error, now),
                 }
             }
+            Event::CommitDescribed(checkout, commit) => self.on_commit_described(&checkout, commit),
             Event::PassEnded(ended) => self.pass_ended(*ended, now),
             Event::TestEnded(tested) => self.on_test_ended(&tested, now),
             Event::Trimmed(Ok(())) => {}

@@ -42,6 +42,14 @@ pub(super) fn differing<'p>(
     Some(differing)
 }
 
+/// Returns the paths of the files below `folder` in `commit`.
+pub(super) fn paths(git: &Path, commit: &str, folder: &str) -> Option<Vec<String>> {
+    let tree = format!("{commit}:{folder}");
+    let answer = ask(git, &["ls-tree", "-r", "-z", "--name-only", &tree], String::new())?;
+    let answer = String::from_utf8(answer).ok()?;
+    Some(answer.split_terminator('\0').map(str::to_owned).collect())
+}
+
 /// Answers of `cat-file --batch`: the contents of each object, or `None` if there is no such object.
 struct Answers<'a>(&'a [u8]);
 

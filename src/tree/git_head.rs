@@ -131,6 +131,24 @@ impl Checkout {
         Some(Described { dirty: format!("{commit}{DIRTY_SUFFIX}").into(), commit, differing })
     }
 
+    /// Returns the commit known by now; ends in `-dirty` if a file differs from it, or a TOML file of it is gone.
+    #[must_use]
+    pub fn describe_directory(&self) -> Option<Arc<str>> {
+        let described = self.described(None)?;
+        let is_gone = || self.lacks_file_of(&described.commit).unwrap_or(false);
+        let is_dirty = !described.differing.is_empty() || is_gone();
+        Some(if is_dirty { described.dirty } else { described.commit })
+    }
+
+    /// Returns true if the commit has a TOML file that the directory lacks.
+    fn lacks_file_of(&self, commit: &str) -> Option<bool> {
+        let (git, inside) = located(&self.root)?;
+        let is_read = |path: &str| self.files.binary_search_by(|(file, _)| (**file).cmp(path)).is_ok();
+        let paths = git::paths(&git, commit, &inside)?;
+        let mut unread = paths.iter().filter(|path| path.ends_with(".toml") && !is_read(path));
+        Some(unread.any(|path| self.root.join(path).symlink_metadata().is_err()))
+    }
+
     /// Compares files with those of the commit; a file that is gone must be missing there too.
     fn compare(&self, commit: &str, files: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, bool> {
         let digest = |file: &Arc<str>| {

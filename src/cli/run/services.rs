@@ -7,6 +7,7 @@ use crate::daemon::{Publisher, Reporter};
 use crate::observe::metrics::Metrics;
 use crate::observe::{ProcessInfo, SiteConfig, serve};
 use crate::report::humanize;
+use crate::tree;
 use crate::webhooks::{self, Webhook};
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
@@ -38,7 +39,7 @@ pub(super) async fn open(
 ) -> Result<(Publisher, Services), CommandError> {
     let (stop, stopping) = watch::channel(false);
     let http = &place.settings.host.http;
-    let address = args.listen().or(http.listen);
+    let address = listen_address(place, args);
     let webhooks = webhooks(place)?;
     if address.is_none() && webhooks.is_empty() {
         return Ok((Publisher::none(), Services { stop, server_task: None, webhook_task: None }));
@@ -62,9 +63,6 @@ pub(super) async fn open(
         };
         let at = listener.local_addr().unwrap_or(address);
         voice.info(&format!("the status page is at http://{at}/"));
-        if !at.ip().is_loopback() {
-            voice.warning("other hosts can reach the status page; it has no password and no encryption");
-        }
         open.server_task = Some(tokio::spawn(serve(listener, site, stopping)));
     }
     if !webhooks.is_empty() {
@@ -87,14 +85,35 @@ fn webhooks(place: &CommandContext) -> Result<Vec<Webhook>, CommandError> {
 }
 
 /// Returns the identity of the daemon for its status page.
-pub(super) fn about(place: &CommandContext, interval: Duration, dry_run: bool) -> ProcessInfo {
+pub(super) fn about(
+    place: &CommandContext,
+    args: &RunArgs,
+    interval: Duration,
+    dry_run: bool,
+) -> ProcessInfo {
     ProcessInfo {
+        warnings: host_warnings(place, args),
         root: place.settings.root.clone(),
         platform: if place.is_local() { "the local platform".to_owned() } else { place.url() },
         interval: SignedDuration::try_from(interval).unwrap_or(SignedDuration::MAX),
         dry_run,
         started: (context::clock())(),
     }
+}
+
+fn listen_address(place: &CommandContext, args: &RunArgs) -> Option<SocketAddr> {
+    args.listen().or(place.settings.host.http.listen)
+}
+
+/// Returns what is unsafe or missing on this host.
+fn host_warnings(place: &CommandContext, args: &RunArgs) -> Vec<String> {
+    let is_open = listen_address(place, args).is_some_and(|at| !at.ip().is_loopback());
+    let has_no_commit = place.reading.commit().is_none() && tree::uses_reftable(&place.settings.root);
+    let open = "other hosts can reach the status page; it has no password and no encryption";
+    let no_commit = "the Git repository uses reftable and the git program cannot read it: changes are recorded \
+                     without a commit; install Git 2.45 or newer";
+    let warnings = [(is_open, open), (has_no_commit, no_commit)];
+    warnings.into_iter().filter(|(applies, _)| *applies).map(|(_, warning)| warning.to_owned()).collect()
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, CommandError> {

@@ -123,7 +123,35 @@ impl EventLoop {
         {
             accepted.checkout.clone_from(&reading.checkout);
             self.scheduler.checked_out(reading.checkout.as_ref());
-            self.daemon.publisher.checked_out(reading.commit());
+            self.describe_commit(reading.checkout.as_ref());
+        }
+    }
+
+    fn publish_load(&mut self, reading: &LoadedConfig, elsewhere: bool, now: Timestamp) {
+        self.daemon.publisher.config_loaded(reading, elsewhere, now);
+        self.describe_commit(reading.checkout.as_ref());
+    }
+
+    /// Publishes the commit of the files once Git has compared them with it.
+    fn describe_commit(&mut self, checkout: Option<&Arc<Checkout>>) {
+        if self.described_checkout.as_ref() == checkout || !self.daemon.publisher.is_active() {
+            return;
+        }
+        self.described_checkout = checkout.cloned();
+        self.daemon.publisher.set_commit(None);
+        let Some(checkout) = checkout.cloned() else { return };
+        let asked = Arc::clone(&checkout);
+        let work = tokio::task::spawn_blocking(move || {
+            let commit = asked.describe_directory();
+            Event::CommitDescribed(asked, commit)
+        });
+        self.spawn(work, move || Event::CommitDescribed(checkout, None));
+    }
+
+    /// Publishes the commit unless other files were loaded since.
+    pub(super) fn on_commit_described(&mut self, checkout: &Arc<Checkout>, commit: Option<Arc<str>>) {
+        if self.described_checkout.as_ref().is_some_and(|latest| Arc::ptr_eq(latest, checkout)) {
+            self.daemon.publisher.set_commit(commit);
         }
     }
 
@@ -201,13 +229,13 @@ impl EventLoop {
                 self.daemon.reporter.warning(text);
             }
             self.platform_changed = true;
-            self.daemon.publisher.config_loaded(&reading, true, now);
+            self.publish_load(&reading, true, now);
             return Ok(());
         }
         if std::mem::take(&mut self.platform_changed) {
             self.scheduler.request_all(now);
         }
-        self.daemon.publisher.config_loaded(&reading, false, now);
+        self.publish_load(&reading, false, now);
         let asked = reading.work_set(&self.file_index);
         // While the files are changing, keep old knowledge about a file in addition to new: the next save may
         // break it.

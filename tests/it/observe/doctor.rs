@@ -128,3 +128,19 @@ fn where_a_run_could_not_keep_its_state_that_is_told() {
     std::fs::write(above.join("file"), "").unwrap();
     has(&doctor(&above.join("file")), "state", "bad");
 }
+
+#[test]
+fn the_advice_on_settings_that_cannot_be_read_is_about_what_is_wrong_with_them() {
+    let scene = Scene::new();
+    let advice = |args: &[&str], variables: &str| {
+        let finished = scene.command(args).env("WELLSPRING_VARIABLES", variables).run();
+        assert_eq!(finished.code, Some(3), "{finished:#?}");
+        finished.stdout.split_once('→').unwrap().1.to_owned()
+    };
+    let host = scene.tree.path().join("host.toml");
+    std::fs::write(&host, "[daemon]\nmode = \"aply\"\n").unwrap();
+    let host = host.to_str().unwrap();
+    assert!(advice(&["doctor", "--config", host], "").contains("fix the errors shown above in the host file"));
+    assert!(advice(&["doctor", "--config", "/no/such/file"], "").contains("name a file that exists"));
+    assert!(advice(&["doctor"], "[").contains("WELLSPRING_VARIABLES"));
+}

@@ -228,3 +228,58 @@ fn in_a_dry_run_it_shows_what_would_be_done() {
     assert!(page.contains("<h1>Dry run: 1 source would change</h1>"), "{page}");
     assert!(scene.platform.writes().is_empty());
 }
+
+#[test]
+fn the_commit_of_the_files_is_marked_dirty_unless_it_holds_all_of_them() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[("alpha", "a.example.com")]);
+    scene.declare("ws_two", &[("beta", "b.example.com")]);
+    let git = |args: &[&str]| {
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        let mut git = std::process::Command::new("git");
+        git.args(identity).args(args).current_dir(scene.tree.path()).env("HOME", scene.tree.path());
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let commit = || {
+        git(&["add", "-A"]);
+        git(&["commit", "-qm", "x"]);
+        git(&["rev-parse", "HEAD"])
+    };
+    git(&["init", "-q"]);
+    let first = commit();
+    let daemon = scene
+        .command(&["run", "--interval", "1s", "--listen=127.0.0.1:0"])
+        .env("PATH", std::env::var_os("PATH").unwrap())
+        .spawn();
+    let site = Site::of(&daemon);
+    let shown = |wanted: &str| {
+        until(&format!("files.commit is {wanted}"), || site.json()["files"]["commit"] == wanted);
+        let digits = format!("{}{}", &wanted[..9], if wanted.ends_with("-dirty") { "-dirty" } else { "" });
+        let footer = site.get("/").body.split_once("<footer>").unwrap().1.to_owned();
+        assert!(footer.contains(&format!(">{digits}</code>")), "{footer}");
+    };
+    shown(&first);
+    scene.declare("ws_one", &[("alpha", "c.example.com")]);
+    shown(&format!("{first}-dirty"));
+    let second = commit();
+    shown(&second);
+    scene.tree.remove("workspaces/ws_two.toml");
+    shown(&format!("{second}-dirty"));
+    let third = commit();
+    shown(&third);
+}
+
+#[test]
+fn warnings_about_the_host_are_on_the_page() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[("alpha", "a.example.com")]);
+    let daemon = scene.command(&["run", "--listen=0.0.0.0:0"]).spawn();
+    let mut site = Site::of(&daemon);
+    site.0.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    let warning = "other hosts can reach the status page; it has no password and no encryption";
+    assert!(site.get("/").body.contains(warning));
+    assert_eq!(site.json()["host_warnings"][0], warning);
+    daemon.wait_for_line(warning);
+}
