@@ -82,6 +82,7 @@ impl ApplyRun<'_> {
             message: failure.map(str::to_owned),
             removal: action.step.counts_as_removal() && failure.is_none(),
             mends_drift: action.corrects_drift,
+            in_place: self.plan.in_place && matches!(action.step, Step::Replace { .. }),
         }
     }
 }

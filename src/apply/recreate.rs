@@ -173,6 +173,7 @@ fn removed(run: &ApplyRun<'_>, action: &Action, old: &SourceId) -> JournalEntry 
             .to_owned(),
         removal: true,
         mends_drift: false,
+        in_place: false,
         ..run.entry(action, None)
     }
 }

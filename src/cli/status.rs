@@ -150,8 +150,8 @@ impl KnownState {
             failed_syncs,
             failed_changes: failed_changes
                 .map(|(name, entry)| {
-                    let why = entry.message.unwrap_or(entry.reason);
-                    (name, format!("{} {}: {why}", entry.action, entry.outcome))
+                    let why = entry.message.as_ref().unwrap_or(&entry.reason);
+                    (name, format!("{} {}: {why}", entry.word(), entry.outcome))
                 })
                 .collect(),
         })
@@ -210,6 +210,7 @@ impl KnownState {
         let quarantined = self.quarantined.get(name).map(|quarantined| &quarantined.reason);
         let lost = "there is no state here, so it is not known what is on the platform".to_owned();
         let lost = self.is_store_missing.then_some(&lost);
+        let unidentified = self.inventory.managed.get(name).is_some_and(|owned| owned.unidentified);
         let reason = quarantined.or(change).or_else(|| self.failed_syncs.get(name)).or(lost);
         StatusRecord {
             known_since: self.inventory.managed.get(name).and_then(|owned| owned.applied.sync_since),
@@ -218,6 +219,7 @@ impl KnownState {
             due: false,
             reason: reason.cloned(),
             change_failed: change.is_some(),
+            unidentified,
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! A snapshot is replaced before each sleep of the loop if something changed. Readers cannot block the loop.
 
+mod comparison;
+
 use super::scheduler::Scheduler;
 use super::{PassReport, TestEnded};
 use crate::config::Severity;
@@ -9,12 +11,13 @@ use crate::load::{LoadedConfig, WorkSet};
 use crate::model::{SourceName, WorkspaceRef};
 use crate::observe::metrics::Metrics;
 use crate::observe::{
-    ConfigStatus, DriftCorrection, Facts, FilesStatus, LastSyncStatus, PassSpan, Problem, ProcessInfo,
-    Snapshot, Test, UnmanagedSource, WithheldAction, WorkspaceSnapshot, record_pass,
+    Facts, FilesStatus, LastSyncStatus, PassSpan, Problem, ProcessInfo, Snapshot, Test, WorkspaceSnapshot,
+    record_pass,
 };
-use crate::plan::{Action, ActionResult, ApplyOutcome, ErrorKind, Unmanaged, WithheldReason, WorkspacePlan};
+use crate::plan::{ActionResult, ApplyOutcome, ErrorKind, WorkspacePlan};
 use crate::store::RunOutcome;
 use crate::sync::{SyncCall, SyncResult};
+use comparison::record_comparison;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,12 +26,6 @@ use tokio::sync::watch;
 
 /// Maximum number of published errors in the files.
 const MAX_DIAGNOSTICS: usize = 100;
-
-/// Maximum number of published drift corrections per workspace.
-const MAX_DRIFT_CORRECTIONS: usize = 20;
-
-/// Maximum number of named unmanaged sources per workspace.
-const MAX_UNMANAGED: usize = 100;
 
 /// Time per workspace within which changes are published together.
 ///
@@ -129,7 +126,7 @@ impl Publisher {
         desk.files = Arc::new(FilesStatus {
             read_at: Some(now),
             count: reading.file_count(),
-            commit: reading.commit().cloned(),
+            commit: desk.files.commit.clone(),
             rejected: errors().take(MAX_DIAGNOSTICS).cloned().collect(),
             errors: errors().count(),
             warnings: warnings().take(MAX_DIAGNOSTICS).cloned().collect(),
@@ -140,10 +137,15 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// Records that the same files now belong to this commit.
-    pub(super) fn checked_out(&mut self, commit: Option<&Arc<str>>) {
+    /// Returns true if there is a receiver of snapshots.
+    pub(super) fn is_active(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Records the commit of the files; `None` until it is known.
+    pub(super) fn set_commit(&mut self, commit: Option<Arc<str>>) {
         let Some(desk) = &mut self.0 else { return };
-        Arc::make_mut(&mut desk.files).commit = commit.cloned();
+        Arc::make_mut(&mut desk.files).commit = commit;
         desk.changed = true;
     }
 
@@ -194,10 +196,11 @@ impl Publisher {
                 let managed = records.owned.get(&source.name);
                 facts.managed = managed.is_some();
                 let is_running = facts.last.as_ref().is_some_and(|last| !last.is_over());
-                let connected_at = managed.and_then(|managed| managed.connected_at);
-                let is_another = facts.managed && facts.connected_at != connected_at;
+                facts.unidentified = managed.is_some_and(|managed| managed.unidentified);
+                let connection = managed.and_then(|managed| managed.connection.clone());
+                let is_another = facts.managed && facts.connection != connection;
                 if is_another {
-                    (facts.connected_at, facts.last_success, facts.previous) = (connected_at, None, None);
+                    (facts.connection, facts.last_success, facts.previous) = (connection, None, None);
                 }
                 let Some(run) = records.runs.get(&source.name) else {
                     // No recorded run belongs to the source that is connected now.
@@ -348,99 +351,6 @@ fn count(metrics: &Metrics, plan: &WorkspacePlan, outcome: Option<&ApplyOutcome>
     }
 }
 
-/// Sets the state of each source from a plan and its outcome.
-fn record_comparison(
-    workspace: &mut WorkspaceSnapshot,
-    plan: &WorkspacePlan,
-    outcome: Option<&ApplyOutcome>,
-    now: Timestamp,
-) {
-    for facts in &mut workspace.facts {
-        facts.config = ConfigStatus::Unknown;
-        facts.why = None;
-    }
-    plan.unchanged.iter().for_each(|name| set_source_state(workspace, name, ConfigStatus::InSync, None));
-    for suspended in &plan.suspended {
-        set_source_state(workspace, &suspended.name, ConfigStatus::Suspended, Some(&suspended.reason));
-    }
-    for unchecked in &plan.unchecked {
-        set_source_state(workspace, &unchecked.name, ConfigStatus::Failing, Some(&unchecked.reason));
-    }
-    // Removals wait about a second for stable files; not worth reporting.
-    workspace.withheld = plan
-        .withheld
-        .iter()
-        .filter(|withheld| withheld.code != WithheldReason::Unsettled)
-        .map(withheld)
-        .collect();
-    for withheld in &plan.withheld {
-        set_source_state(workspace, &withheld.name, ConfigStatus::Withheld, Some(&withheld.reason));
-    }
-    workspace.unmanaged = plan.unmanaged.len();
-    let strangers = plan.unmanaged.iter().take(MAX_UNMANAGED);
-    let stranger = |it: &Unmanaged| UnmanagedSource { name: it.name.clone(), kind: it.kind.clone() };
-    workspace.unmanaged_sources = strangers.map(stranger).collect();
-    workspace.pending.clear();
-    for (n, action) in plan.actions.iter().enumerate() {
-        let result = outcome.and_then(|outcome| outcome.results.get(n));
-        if result != Some(&ActionResult::Done) {
-            *workspace.pending.entry(action.step.kind().as_str()).or_default() += 1;
-        } else if action.corrects_drift {
-            record_drift_correction(&mut workspace.corrected, action, now);
-        }
-        let (config, why) = match result {
-            Some(ActionResult::Done) => (ConfigStatus::InSync, None),
-            Some(ActionResult::Failed(why)) => (ConfigStatus::Failing, Some(why.as_str())),
-            // Without its secret the action can never be done.
-            Some(ActionResult::Skipped(why)) if action.missing_secrets.is_some() => {
-                (ConfigStatus::Failing, Some(why.as_str()))
-            }
-            Some(ActionResult::Skipped(why)) => (ConfigStatus::Pending, Some(why.as_str())),
-            Some(ActionResult::Open) | None => (ConfigStatus::Pending, Some(action.reason.as_str())),
-        };
-        set_source_state(workspace, &action.name, config, why);
-    }
-}
-
-/// Sets the state of a source unless a more severe one is set already.
-fn set_source_state(
-    workspace: &mut WorkspaceSnapshot,
-    name: &SourceName,
-    config: ConfigStatus,
-    why: Option<&str>,
-) {
-    let Some(facts) = workspace.facts_mut(name) else { return };
-    if facts.config == ConfigStatus::Unknown || config < facts.config {
-        facts.config = config;
-        facts.why = why.map(Into::into);
-    }
-    facts.managed |= config == ConfigStatus::InSync;
-}
-
-fn withheld(withheld: &crate::plan::Withheld) -> WithheldAction {
-    let crate::plan::Withheld {
-        source,
-        name,
-        action,
-        code,
-        reason,
-        location: at,
-        allow,
-        refused: _,
-        changes: _,
-    } = withheld.clone();
-    let (action, code) = (action.as_str(), code.as_str());
-    WithheldAction { source, name, action, code, reason, at, allow }
-}
-
-fn record_drift_correction(known: &mut Vec<DriftCorrection>, action: &Action, at: Timestamp) {
-    if known.len() == MAX_DRIFT_CORRECTIONS {
-        known.remove(0);
-    }
-    let (source, name, reason) = (action.source.clone(), action.name.clone(), action.reason.clone());
-    known.push(DriftCorrection { source, name, action: action.step.kind().as_str(), reason, at });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -458,6 +368,7 @@ mod tests {
             interval: SignedDuration::from_mins(1),
             dry_run: false,
             started: at(0),
+            warnings: Vec::new(),
         };
         let (mut publisher, published) = Publisher::new(about, Arc::default());
         let text = |n| format!("[workspace]\nid = \"w{n}\"\n[sources]\n");

@@ -10,7 +10,7 @@ mod workspace;
 
 use super::reporter::NextAttempt;
 use crate::load::WorkSet;
-use crate::model::{DesiredWorkspace, SourceKey, SourceName, WorkspaceRef};
+use crate::model::{Connection, DesiredWorkspace, SourceKey, SourceName, WorkspaceRef};
 use crate::plan::RemovalBlock;
 use crate::reconcile::Task;
 use crate::schedule::{CompiledSchedule, ScheduleCache};
@@ -80,12 +80,14 @@ pub(super) struct PassRecords {
 }
 
 /// The parts of a managed source that its syncs depend on.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Ownership {
     /// Time since which its schedule is in force.
     pub(super) scheduled_since: Option<Timestamp>,
-    /// Time at which it was connected; distinguishes two sources with one name.
-    pub(super) connected_at: Option<Timestamp>,
+    /// Distinguishes two sources with one name.
+    pub(super) connection: Option<Connection>,
+    /// True if nothing in the list does so.
+    pub(super) unidentified: bool,
 }
 
 /// The result of a pass.

@@ -8,7 +8,9 @@ mod shown;
 pub use shown::ShownSources;
 
 use crate::config::Diagnostic;
-use crate::model::{CompressedWorkspace, ErrorKind, SourceKey, SourceLocation, SourceName, WorkspaceRef};
+use crate::model::{
+    CompressedWorkspace, Connection, ErrorKind, SourceKey, SourceLocation, SourceName, WorkspaceRef,
+};
 use crate::store::RunOutcome;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -84,6 +86,8 @@ pub struct ProcessInfo {
     pub dry_run: bool,
     /// Time of its start.
     pub started: Timestamp,
+    /// Warnings about this host, found at the start.
+    pub warnings: Vec<String>,
 }
 
 /// Status of the files.
@@ -160,8 +164,10 @@ pub struct Facts {
     pub why: Option<Box<str>>,
     /// True if it is managed.
     pub managed: bool,
-    /// Time at which it was connected; the syncs below are of that source.
-    pub connected_at: Option<Timestamp>,
+    /// The connected source that the syncs below are of.
+    pub connection: Option<Connection>,
+    /// True if the platform may list another source that was connected under its name.
+    pub unidentified: bool,
     /// Next firing.
     pub next: Option<Timestamp>,
     /// Time at which the last successful sync ended.
@@ -242,6 +248,9 @@ pub struct WithheldAction {
     pub name: SourceName,
     /// Kind of action: `cleanup`, `replace`, `adopt` or `connect`.
     pub action: &'static str,
+    /// Word of plans for the action.
+    #[serde(skip)]
+    pub word: &'static str,
     /// Stable reason code.
     pub code: &'static str,
     /// Reason.
@@ -259,8 +268,8 @@ pub struct DriftCorrection {
     pub source: SourceKey,
     /// Name of the source on the platform.
     pub name: SourceName,
-    /// Kind of action.
-    pub action: &'static str,
+    /// Word of plans for the action.
+    pub word: &'static str,
     /// Difference that was found.
     pub reason: String,
     /// Time of the correction.

@@ -42,6 +42,16 @@ pub struct JournalEntry {
     pub removal: bool,
     /// Corrected drift.
     pub mends_drift: bool,
+    /// True for a replacement in place.
+    pub in_place: bool,
+}
+
+impl JournalEntry {
+    /// Returns the word of plans for the action: a replacement in place is an update.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        if self.in_place { "update" } else { &self.action }
+    }
 }
 
 /// A recorded [`JournalEntry`].
@@ -78,7 +88,7 @@ impl Store {
         self.read(move |connection, platform| {
             let mut statement = connection.prepare_cached(
                 "SELECT number, workspace, scope, at, pass, source, key, action, source_id, reason, file,
-                        line, outcome, message, removal, mends_drift, commit_id
+                        line, outcome, message, removal, mends_drift, commit_id, in_place
                  FROM journal
                  WHERE platform = ?1 AND (?2 IS NULL OR workspace = ?2 AND scope = ?3)
                    AND (?4 IS NULL OR source = ?4) AND (?5 IS NULL OR at >= ?5)
@@ -144,8 +154,9 @@ pub(super) fn prepare_insert<'a>(
 ) -> rusqlite::Result<CachedStatement<'a>> {
     let mut writing = connection.prepare_cached(
         "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
-                              file, line, outcome, message, removal, mends_drift, commit_id)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                              file, line, outcome, message, removal, mends_drift, commit_id,
+                              in_place)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?;
     writing.raw_bind_parameter(1, platform)?;
     writing.raw_bind_parameter(2, unit.workspace.as_str())?;
@@ -173,6 +184,7 @@ pub(super) fn write(
     writing.raw_bind_parameter(15, entry.removal)?;
     writing.raw_bind_parameter(16, entry.mends_drift)?;
     writing.raw_bind_parameter(17, entry.commit.as_deref())?;
+    writing.raw_bind_parameter(18, entry.in_place)?;
     writing.raw_execute()?;
     Ok(())
 }
@@ -198,6 +210,7 @@ fn read(row: &Row<'_>) -> Result<JournalRow, DbError> {
             removal: row.get(14)?,
             mends_drift: row.get(15)?,
             commit: row.get(16)?,
+            in_place: row.get(17)?,
         },
     })
 }

@@ -301,7 +301,7 @@ impl Store {
                  LEFT JOIN units USING (platform, workspace, scope)
                  LEFT JOIN owned ON owned.unit = units.unit AND owned.name = last.name
                  WHERE last.platform = ?1 AND last.workspace = ?2 AND last.scope = ?3
-                     AND (owned IS NULL OR last.connection IS owned ->> '$.connected_at')",
+                     AND (owned IS NULL OR last.connection IS coalesce(owned ->> '$.connected_at', 'id:' || (owned ->> '$.id')))",
             )?;
             let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
             let mut last = BTreeMap::new();

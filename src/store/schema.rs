@@ -4,7 +4,7 @@ use super::error::DbError;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Migrations; number `n` (from 0) upgrades version `n` to `n + 1`.
-const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12];
+const MIGRATIONS: &[&str] = &[V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13];
 
 /// "Wlsp": distinguishes a state database from other SQLite files.
 const APPLICATION_ID: i64 = 0x576c_7370;
@@ -276,6 +276,41 @@ CREATE TRIGGER run_is_dropped AFTER DELETE ON runs BEGIN
     )
     WHERE platform = OLD.platform AND workspace = OLD.workspace AND scope = OLD.scope AND name = OLD.name
         AND newest = OLD.run;
+END;
+";
+
+/// Records replacements in place, and assigns the runs of an adopted source to its id.
+///
+/// An adopted source has no time of connect; without its id it would share the runs of all adopted ones of its name.
+const V13: &str = "
+ALTER TABLE journal ADD COLUMN in_place INTEGER NOT NULL DEFAULT 0;
+UPDATE last_runs SET connection = 'id:' || (owned ->> '$.id')
+FROM units JOIN owned USING (unit)
+WHERE units.platform = last_runs.platform AND units.workspace = last_runs.workspace
+    AND units.scope = last_runs.scope AND owned.name = last_runs.name
+    AND connection IS NULL AND owned ->> '$.connected_at' IS NULL;
+UPDATE runs SET connection = last_runs.connection FROM last_runs WHERE run = newest;
+
+DROP TRIGGER run_begins;
+CREATE TRIGGER run_begins AFTER INSERT ON runs BEGIN
+    UPDATE runs SET connection = (
+        SELECT coalesce(owned ->> '$.connected_at', 'id:' || (owned ->> '$.id')) FROM owned JOIN units USING (unit)
+        WHERE units.platform = NEW.platform AND units.workspace = NEW.workspace
+            AND units.scope = NEW.scope AND owned.name = NEW.name
+    ) WHERE run = NEW.run;
+    UPDATE last_runs SET newest = run, sent = 0, last_success = NULL, connection = runs.connection
+    FROM runs WHERE run = NEW.run
+        AND last_runs.platform = NEW.platform AND last_runs.workspace = NEW.workspace
+        AND last_runs.scope = NEW.scope AND last_runs.name = NEW.name
+        AND last_runs.connection IS NOT runs.connection;
+    INSERT INTO last_runs (platform, workspace, scope, name, newest, sent, firing, connection)
+    VALUES (NEW.platform, NEW.workspace, NEW.scope, NEW.name, NEW.run,
+            NEW.outcome NOT IN ('skipped', 'rewound'), NEW.firing,
+            (SELECT connection FROM runs WHERE run = NEW.run))
+    ON CONFLICT DO UPDATE SET
+        newest = CASE WHEN excluded.sent OR NOT sent THEN excluded.newest ELSE newest END,
+        sent = sent OR excluded.sent,
+        firing = CASE WHEN NEW.outcome = 'rewound' THEN NEW.firing ELSE max(firing, NEW.firing) END;
 END;
 ";
 

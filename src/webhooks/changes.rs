@@ -203,7 +203,7 @@ impl WorkspaceHealth {
         let held = || workspace.withheld.iter().map(|it| ((it.name.clone(), it.action), it));
         let new: Vec<_> = held()
             .filter(|(key, _)| !self.withheld.contains(key))
-            .map(|(_, it)| (&it.name, format!("{} withheld: {}", it.action, it.reason)))
+            .map(|(_, it)| (&it.name, format!("{} withheld: {}", it.word, it.reason)))
             .collect();
         say(NotificationEvent::Withheld, &new, None);
         self.withheld = held().map(|(key, _)| key).collect();
@@ -217,7 +217,7 @@ impl WorkspaceHealth {
 
         let mended =
             workspace.corrected.iter().filter(|it| self.corrected_until.is_none_or(|until| it.at > until));
-        let mended: Vec<_> = mended.map(|it| (&it.name, format!("{}: {}", it.action, it.reason))).collect();
+        let mended: Vec<_> = mended.map(|it| (&it.name, format!("{}: {}", it.word, it.reason))).collect();
         say(NotificationEvent::DriftMended, &mended, None);
         self.corrected_until = workspace.corrected.last().map(|it| it.at).or(self.corrected_until);
     }

@@ -53,6 +53,7 @@ fn owned(source: &str, definition: Definition) -> ManagedSource {
         former: Vec::new(),
         listed_as: None,
         connected_at: None,
+        unidentified: false,
         taken_from: None,
         applied: LastApplied {
             definition: Arc::new(definition).into(),
@@ -109,6 +110,7 @@ fn entry(source: &str, at: Timestamp) -> JournalEntry {
         message: None,
         removal: true,
         mends_drift: false,
+        in_place: false,
     }
 }
 

@@ -93,6 +93,7 @@ impl Scene {
             former: Vec::new(),
             listed_as: None,
             connected_at: None,
+            unidentified: false,
             taken_from: None,
             applied: record_readback(
                 LastApplied {

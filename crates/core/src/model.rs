@@ -34,7 +34,7 @@ pub use desired::{
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef};
 pub use inventory::{
-    Answered, DeclarationHash, Forgotten, Former, Intent, IntentKind, Inventory, LastApplied, ManagedSource,
+    Answered, Connection, DeclarationHash, Forgotten, Former, Intent, IntentKind, Inventory, LastApplied, ManagedSource,
     ReadbackMap, ReadbackState, SentConnect,
 };
 pub use observed::{ObservedSource, Readback, is_hidden, is_masked};

@@ -321,6 +321,12 @@ impl WorkspacePlan {
         }
     }
 
+    /// Returns the word for a kind of action: a replacement in place is an update.
+    #[must_use]
+    pub fn word(&self, kind: ActionKind) -> &'static str {
+        if self.in_place && kind == ActionKind::Replace { "update" } else { kind.as_str() }
+    }
+
     /// Returns the workspace and scope.
     #[must_use]
     pub fn unit(&self) -> &WorkspaceRef {

@@ -46,8 +46,8 @@ pub use markdown::{MARKDOWN_LIMIT, MARKDOWN_MARKER, markdown};
 pub use plan_id::plan_id;
 pub use problems::{Orphan, Problems};
 pub use status::{
-    Keeper, LastSync, Next, SourceState, SourceStatus, StatusRecord, StatusTotals, SuspendedUntil, state_of,
-    status,
+    Keeper, LastSync, Next, SourceState, SourceStatus, StatusRecord, StatusTotals, SuspendedUntil,
+    UNIDENTIFIED, state_of, status,
 };
 pub use summary::{Summary, counts, outcome_line, summary_line};
 pub use table::table;

@@ -121,7 +121,7 @@ impl Reporter for Log {
                     source = %action.source,
                     action = action.step.kind().as_str(),
                     reason = action.reason,
-                    "would {}", action.step.kind().as_str()
+                    "would {}", plan.word(action.step.kind())
                 );
             }
         }
@@ -167,12 +167,13 @@ impl Reporter for Log {
     fn action_finished(&self, plan: &WorkspacePlan, action: &Action, result: &ActionResult) {
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
-        let (source, word) = (&action.source, action.step.kind().as_str());
+        let (source, kind) = (&action.source, action.step.kind().as_str());
+        let word = plan.word(action.step.kind());
         let reason = escape::terminal_line(&action.reason);
         let (failed, why) = match result {
             ActionResult::Done | ActionResult::Open => {
                 self.plan_dedup.failure(plan.unit(), &action.name, None);
-                info!(workspace, pass, %source, action = word, reason, "{word} done");
+                info!(workspace, pass, %source, action = kind, reason, "{word} done");
                 return;
             }
             ActionResult::Failed(why) => (true, why),
@@ -182,10 +183,10 @@ impl Reporter for Log {
         let (count, why) = (news.count(), escape::terminal_line(why));
         match news {
             News::Suppressed => {
-                debug!(workspace, pass, %source, action = word, "{word} failed as before: {why}");
+                debug!(workspace, pass, %source, action = kind, "{word} failed as before: {why}");
             }
-            _ if failed => error!(workspace, pass, %source, action = word, "{word} failed{count}: {why}"),
-            _ => warn!(workspace, pass, %source, action = word, "{word} not tried{count}: {why}"),
+            _ if failed => error!(workspace, pass, %source, action = kind, "{word} failed{count}: {why}"),
+            _ => warn!(workspace, pass, %source, action = kind, "{word} not tried{count}: {why}"),
         }
     }
 

@@ -245,8 +245,8 @@ async fn records(
     let new: Vec<_> = new.into_iter().filter(|name| !is_named(name)).collect();
     at_once.extend(new.into_iter().map(|name| (name, Trigger::Connect)));
     let owned = inventory.managed.into_iter().map(|(name, owned)| {
-        let (scheduled_since, connected_at) = (owned.applied.sync_since, owned.connected_at);
-        (name, Ownership { scheduled_since, connected_at })
+        let (connection, unidentified) = (owned.connection(), owned.unidentified);
+        (name, Ownership { scheduled_since: owned.applied.sync_since, connection, unidentified })
     });
     Ok(PassRecords { owned: owned.collect(), runs, immediate_syncs: at_once })
 }

@@ -1,7 +1,7 @@
 //! Scheduling state of one source: schedule, last run and freshness.
 
 use super::{FreshnessChange, Ownership};
-use crate::model::{DesiredSource, DesiredWorkspace, SourceKey, SourceName, SyncSpec};
+use crate::model::{Connection, DesiredSource, DesiredWorkspace, SourceKey, SourceName, SyncSpec};
 use crate::schedule::{self, CompiledSchedule, Freshness, LastClaim, ScheduleInput};
 use crate::store::{LastRun, RunOutcome, Trigger};
 use jiff::Timestamp;
@@ -15,8 +15,8 @@ pub(super) struct ScheduledSource {
     pub(super) index: usize,
     pub(super) timing: CompiledSchedule,
     pub(super) known_since: Timestamp,
-    /// Time at which the source was connected to which the rest belongs.
-    connected_at: Option<Timestamp>,
+    /// The connected source to which the rest belongs.
+    connection: Option<Connection>,
     last: Option<LastClaim>,
     /// True if a run started here has not ended.
     running: bool,
@@ -67,7 +67,7 @@ impl ScheduledSource {
         let last = merge_last_run(known.and_then(|known| known.last), running, run, now);
         let never_ran = (last.is_none() && on_connect).then_some(Trigger::Connect);
         // Syncs of another source with this name left no data in this one.
-        let same = known.filter(|known| known.connected_at == ours.connected_at);
+        let same = known.filter(|known| known.connection == ours.connection);
         // The store may not contain the run yet that was started here.
         let at_once = if running && same.is_some() { None } else { at_once };
         let is_new = at_once == Some(Trigger::Connect);
@@ -78,7 +78,7 @@ impl ScheduledSource {
             index,
             timing,
             known_since: ours.scheduled_since.or(known.map(|known| known.known_since)).unwrap_or(now),
-            connected_at: ours.connected_at,
+            connection: ours.connection,
             last,
             running,
             previous: known.and_then(|known| known.previous),

@@ -82,8 +82,8 @@ fn refused() -> PassResult {
 /// Records in which all sources are managed and scheduled, and never ran.
 fn all_ours(task: &Task) -> PassRecords {
     let desired = task.desired.open();
-    let ours = Ownership { scheduled_since: Some(at(0)), connected_at: None };
-    let owned = desired.sources.iter().map(|source| (source.name.clone(), ours)).collect();
+    let ours = Ownership { scheduled_since: Some(at(0)), ..Ownership::default() };
+    let owned = desired.sources.iter().map(|source| (source.name.clone(), ours.clone())).collect();
     PassRecords { owned, runs: BTreeMap::new(), immediate_syncs: Vec::new() }
 }
 

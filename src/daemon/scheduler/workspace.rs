@@ -318,7 +318,7 @@ impl WorkspaceEntry {
             };
             let heard = Idle {
                 known,
-                ours: *ours,
+                ours: ours.clone(),
                 run: records.runs.get(&source.name),
                 at_once: at_once.get(&source.name).copied(),
             };

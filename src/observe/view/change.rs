@@ -17,6 +17,9 @@ pub(in crate::observe) struct ChangeRow {
     pub(in crate::observe) source: String,
     pub(in crate::observe) name: String,
     pub(in crate::observe) action: String,
+    /// Word of plans for the action.
+    #[serde(skip)]
+    pub(in crate::observe) word: String,
     pub(in crate::observe) outcome: ActionOutcome,
     pub(in crate::observe) why: String,
     pub(in crate::observe) file: Option<Arc<str>>,
@@ -30,6 +33,7 @@ pub(in crate::observe) struct ChangeRow {
 impl ChangeRow {
     fn of(row: JournalRow, snapshot: &Snapshot) -> Self {
         let entry = row.entry;
+        let word = entry.word().to_owned();
         let workspace = snapshot.workspace(&row.unit).map(|workspace| workspace.desired.label());
         Self {
             at: entry.at,
@@ -37,6 +41,7 @@ impl ChangeRow {
             unit: row.unit,
             source: entry.key.map_or_else(|| entry.source.to_string(), |key| key.to_string()),
             name: entry.source.to_string(),
+            word,
             action: entry.action.into_owned(),
             outcome: entry.outcome,
             why: entry.message.unwrap_or(entry.reason),

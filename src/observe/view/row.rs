@@ -3,7 +3,7 @@
 use super::{PageContext, sources};
 use crate::model::{SourceLocation, SourceName, WorkspaceRef};
 use crate::observe::{ConfigStatus, Facts, ShownSources, WorkspaceSnapshot};
-use crate::report::humanize;
+use crate::report::{UNIDENTIFIED, humanize};
 use crate::schedule::describe;
 use crate::store::RunOutcome;
 use jiff::Timestamp;
@@ -131,6 +131,9 @@ fn conn(facts: &Facts, here: &PageContext) -> StatusCell {
 
 fn data(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCell {
     let age = facts.last_success.map(|at| humanize::ago(at, here.now));
+    if facts.unidentified && source.sync.is_some() && !facts.stale {
+        return StatusCell::new("none", "unknown").with_reason(Some(UNIDENTIFIED));
+    }
     match &facts.last {
         Some(last) if last.outcome == RunOutcome::Running => return StatusCell::new("busy", "syncing now"),
         Some(last) if last.has_failed() => {

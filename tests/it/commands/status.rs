@@ -1,7 +1,7 @@
 //! Tests of `status`, which uses files and state only.
 
 use serde_json::Value;
-use wellspring_testkit::{Scene, files_below, json};
+use wellspring_testkit::{EchoManner, Ids, Scene, Site, files_below, json, until};
 
 const ONE: &str = "[workspace]\nid = \"ws_one\"\n\n[sources.alpha]\ntype = \"database\"\n\
                    sync = { cron = \"15 2 * * *\", timezone = \"Europe/Rome\" }\n\n\
@@ -117,7 +117,7 @@ fn stale_data_is_marked_and_is_no_failure() {
         ),
     );
     scene.apply();
-    wellspring_testkit::until("its data is stale", || status(&scene, &[])[0]["stale"] == true);
+    until("its data is stale", || status(&scene, &[])[0]["stale"] == true);
     let table = scene.wellspring(&["status"]);
     assert_eq!(table.code, Some(0));
     assert!(table.stdout.contains("stale since") && table.stdout.contains("1 never synced"), "{table:#?}");
@@ -226,4 +226,88 @@ fn in_json_a_workspace_has_its_name_and_its_id_each_once() {
     for verb in [&["validate"][..], &["doctor"], &["test"], &["fmt", "--check"]] {
         json(&scene.wellspring(&[verb, &["--format", "json"]].concat()).stdout);
     }
+}
+
+#[test]
+fn an_update_in_place_is_called_an_update_wherever_it_is_named() {
+    let scene = Scene::new();
+    for host in ["a", "b"] {
+        // The second write teaches that the platform updates in place.
+        scene.tree.write("workspaces/one.toml", &ONE.replace("a.example", &format!("{host}.example")));
+        scene.apply();
+    }
+    scene.platform.semantics(|semantics| semantics.refused = vec!["alpha".to_owned()]);
+    scene.tree.write("workspaces/one.toml", &ONE.replace("a.example", "c.example"));
+    assert!(scene.wellspring(&["plan"]).stdout.contains("~ alpha  update"));
+    assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(1));
+    let table = scene.wellspring(&["status"]).stdout;
+    assert!(table.contains("✗ ws_one/alpha: update failed: "), "{table}");
+    let changes = scene.wellspring(&["history", "--changes"]).stdout;
+    assert!(changes.contains("update") && !changes.contains("replace"), "{changes}");
+    let changes = json(&scene.wellspring(&["history", "--changes", "--format", "json"]).stdout);
+    assert_eq!(
+        (&changes["changes"][0]["action"], &changes["changes"][0]["in_place"]),
+        (&"replace".into(), &true.into())
+    );
+}
+
+#[test]
+fn a_source_adopted_under_a_name_given_up_before_has_no_runs_of_the_former_one() {
+    let scene = Scene::new();
+    let two = ONE.replace("sync = {", "adopt = \"by-name\"\nsync = { stale_after = \"30d\",");
+    let theirs = || {
+        scene.platform.remove("ws_one", "user", "alpha");
+        let config = serde_json::json!({ "host": "a.example.com" });
+        scene.platform.add("ws_one", "user", "alpha", "database", config);
+    };
+    theirs();
+    scene.tree.write("workspaces/one.toml", &two);
+    scene.apply();
+    assert_eq!(scene.wellspring(&["sync", "ws_one/alpha"]).code, Some(0));
+    assert_eq!(status(&scene, &[])[0]["freshness"], "fresh");
+
+    let given_up = "sources = {}\n\n[workspace]\nid = \"ws_one\"\n\n[removed.alpha]\naction = \"forget\"\nreason = \"x\"\n";
+    scene.tree.write("workspaces/one.toml", given_up);
+    scene.apply();
+    scene.tree.write("workspaces/one.toml", &two);
+    scene.apply();
+    let sources = status(&scene, &[]);
+    assert_eq!(sources[0]["last"]["outcome"], "done", "the same source still has its runs: {sources:?}");
+
+    scene.tree.write("workspaces/one.toml", given_up);
+    scene.apply();
+    theirs();
+    scene.tree.write("workspaces/one.toml", &two);
+    scene.apply();
+    let sources = status(&scene, &[]);
+    assert_eq!(
+        (&sources[0]["state"], &sources[0]["last"], &sources[0]["last_success"]),
+        (&"connected".into(), &Value::Null, &Value::Null),
+        "another source was never synced: {sources:?}"
+    );
+}
+
+#[test]
+fn where_a_reconnect_by_others_cannot_be_seen_freshness_is_unknown() {
+    let scene = Scene::new();
+    scene.tree.write("workspaces/one.toml", &ONE.replace("sync = {", "sync = { stale_after = \"30d\","));
+    scene.apply();
+    assert_eq!(scene.wellspring(&["sync", "ws_one/alpha"]).code, Some(0));
+    assert_eq!(status(&scene, &[])[0]["freshness"], "fresh");
+
+    // With our marker the row is known without an id, and without either it is not.
+    scene.platform.semantics(|semantics| semantics.ids = Ids::None);
+    scene.apply();
+    assert_eq!(status(&scene, &[])[0]["freshness"], "fresh");
+    scene.platform.semantics(|semantics| semantics.echo = EchoManner::Nothing);
+    scene.apply();
+    let sources = status(&scene, &[]);
+    assert_eq!((&sources[0]["freshness"], &sources[0]["stale"]), (&"unknown".into(), &false.into()));
+    let table = scene.wellspring(&["status"]).stdout;
+    assert!(table.contains("? ws_one/alpha: the platform lists it without an id"), "{table}");
+    let daemon = scene.command(&["run", "--interval", "1h", "--listen=127.0.0.1:0"]).spawn();
+    let site = Site::of(&daemon);
+    until("the page agrees", || {
+        site.json()["workspaces"]["listed"][0]["sources"]["listed"][0]["data"]["text"] == "unknown"
+    });
 }

@@ -240,6 +240,7 @@ fn inventory(options: &Options, unit: &DesiredWorkspace, rows: &[ObservedSource]
             former: Vec::new(),
             listed_as: None,
             connected_at: None,
+            unidentified: false,
             taken_from: None,
             applied: record_readback(
                 LastApplied {

@@ -124,6 +124,7 @@ fn owned(
         former: Vec::new(),
         listed_as: None,
         connected_at: None,
+        unidentified: false,
         taken_from: None,
         applied: record_readback(
             LastApplied {

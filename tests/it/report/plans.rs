@@ -191,6 +191,7 @@ fn owned() -> Arc<ManagedSource> {
         former: Vec::new(),
         listed_as: None,
         connected_at: None,
+        unidentified: false,
         taken_from: None,
         applied,
         protect: false,

@@ -63,6 +63,11 @@ pub struct ManagedSource {
     /// `None` if it was adopted, or connected by an older version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connected_at: Option<jiff::Timestamp>,
+    /// True if the platform lists it without an id and without our marker.
+    ///
+    /// Nothing then distinguishes it from another source that was connected under its name.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unidentified: bool,
     /// The definition last applied, and the readback after it.
     pub applied: LastApplied,
     /// `protect` as last declared; stays in force after its block is deleted.
@@ -75,6 +80,24 @@ pub struct ManagedSource {
     pub file: Option<String>,
     /// Line in `file`, from 1.
     pub line: Option<u32>,
+}
+
+impl ManagedSource {
+    /// Returns the connected source to which runs belong: another one of its name has another value.
+    #[must_use]
+    pub fn connection(&self) -> Option<Connection> {
+        let adopted = || self.id.clone().map(Connection::Adopted);
+        self.connected_at.map(Connection::At).or_else(adopted)
+    }
+}
+
+/// Identity of a connected source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Connection {
+    /// Connected by this program at this time.
+    At(jiff::Timestamp),
+    /// Adopted with this id.
+    Adopted(SourceId),
 }
 
 /// An older id of a managed source.

@@ -131,6 +131,7 @@ fn adopted(case: &SourceCase<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Ma
         former: before.map(|owned| owned.former.clone()).unwrap_or_default(),
         listed_as: None,
         connected_at: None,
+        unidentified: false,
         taken_from: row.echo.writer.clone().filter(|writer| *writer != case.input.key.id()),
         applied,
         protect: case.source.protect,

@@ -271,6 +271,10 @@ impl<'a> SourceCase<'a> {
         let mut next = with_location(Arc::clone(owned), self.source, self.input.root);
         if let Some((comparison, row)) = compared {
             record_additions(&mut next, comparison, self.by_platform, row);
+            let unidentified = row.id.is_none() && !self.has_our_marker(owned, row);
+            if next.unidentified != unidentified {
+                Arc::make_mut(&mut next).unidentified = unidentified;
+            }
         }
         let stands =
             |id: &SourceId| self.rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id));

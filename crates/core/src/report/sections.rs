@@ -137,7 +137,7 @@ fn of_action(
 ) -> SectionRow {
     let verbose = much == Detail::Everything;
     let (mark, tone) = mark(unit, &action.step);
-    let mut row = SectionRow::new(mark, tone, action.source.as_str(), &action.name, word(unit, &action.step));
+    let mut row = SectionRow::new(mark, tone, action.source.as_str(), &action.name, unit.word(action.step.kind()));
     row.detail = detail(unit, action, verbose);
     if result.is_none() && matches!(action.step, Step::Replace { .. }) && !unit.in_place {
         row.detail = join(std::mem::take(&mut row.detail), NOT_IN_PLACE);
@@ -219,14 +219,6 @@ fn mark(unit: &WorkspacePlan, step: &Step) -> (&'static str, Color) {
     }
 }
 
-/// Returns the word for a step; a replacement in place is an update.
-fn word(unit: &WorkspacePlan, step: &Step) -> &'static str {
-    match step {
-        Step::Replace { .. } if unit.in_place => "update",
-        other => other.kind().as_str(),
-    }
-}
-
 /// Returns the past participle, such as `connected`.
 pub(super) fn done(unit: &WorkspacePlan, step: &Step) -> &'static str {
     match step {
@@ -244,7 +236,7 @@ pub(super) fn done(unit: &WorkspacePlan, step: &Step) -> &'static str {
 pub(super) fn verb(unit: &WorkspacePlan, step: &Step) -> &'static str {
     match step {
         Step::Cleanup { .. } => "clean up",
-        other => word(unit, other),
+        other => unit.word(other.kind()),
     }
 }
 

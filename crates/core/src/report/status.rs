@@ -41,10 +41,13 @@ pub struct SourceStatus {
     pub failing: bool,
     /// Reason for the failure or the unknown state.
     pub reason: Option<String>,
-    /// True if `stale_after` is set.
-    #[serde(skip)]
-    has_stale_after: bool,
+    /// Freshness of the data if `stale_after` is set, or if it is unknown.
+    pub freshness: Option<&'static str>,
 }
+
+/// Reason for unknown data.
+pub const UNIDENTIFIED: &str = "the platform lists it without an id, so another source may have taken its place \
+                                since the last sync";
 
 /// Result of comparing the files with the inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -79,6 +82,8 @@ pub struct StatusRecord {
     pub reason: Option<String>,
     /// True if the last change failed.
     pub change_failed: bool,
+    /// True if the platform may list another source that was connected under its name.
+    pub unidentified: bool,
 }
 
 /// A suspension (`suspend`).
@@ -172,13 +177,16 @@ impl SourceStatus {
             overdue: suspend.until.is_some_and(|until| until < today),
         });
         let of = (workspace, unit, source.key.clone(), source.name.clone());
+        let freshness = freshness_word(fresh, active.is_some() && record.unidentified);
+        let hidden = (freshness == Some("unknown")).then(|| UNIDENTIFIED.to_owned());
+        let record = StatusRecord { reason: record.reason.or(hidden), ..record };
         Self {
             suspended,
             schedule: spec.map(describe),
             next,
             stale: stale_since.is_some(),
             stale_since,
-            has_stale_after: fresh.is_some(),
+            freshness,
             ..Self::of(of, state, record)
         }
     }
@@ -220,7 +228,7 @@ impl SourceStatus {
             stale_since: None,
             failing: sync_failed || record.change_failed || state == SourceState::Quarantined,
             reason: record.reason,
-            has_stale_after: false,
+            freshness: None,
         }
     }
 
@@ -237,11 +245,11 @@ impl SourceStatus {
             },
         );
         let data = match (&self.suspended, self.stale_since, self.last_success) {
-            _ if self.state == SourceState::Unknown => "unknown".to_owned(),
+            _ if self.state == SourceState::Unknown || self.freshness == Some("unknown") => "unknown".to_owned(),
             (Some(SuspendedUntil { overdue: true, .. }), ..) => "suspended, expired".to_owned(),
             (Some(_), ..) => "suspended".to_owned(),
             (None, Some(since), _) => format!("stale since {}", humanize::ago(since, now)),
-            (None, None, Some(_)) if self.has_stale_after => "fresh".to_owned(),
+            (None, None, Some(_)) if self.freshness == Some("fresh") => "fresh".to_owned(),
             (None, None, Some(at)) => format!("as of {}", humanize::ago(at, now)),
             (None, None, None) => "-".to_owned(),
         };
@@ -251,6 +259,15 @@ impl SourceStatus {
             None => "-".to_owned(),
         };
         vec![format!("{}/{}", self.workspace, self.source), self.state.words().to_owned(), last, data, next]
+    }
+}
+
+fn freshness_word(freshness: Option<Freshness>, unidentified: bool) -> Option<&'static str> {
+    match freshness {
+        Some(Freshness::Stale { .. }) => Some("stale"),
+        _ if unidentified => Some("unknown"),
+        Some(Freshness::Fresh { .. }) => Some("fresh"),
+        None => None,
     }
 }
 
