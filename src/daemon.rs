@@ -168,7 +168,7 @@ impl Daemon {
         match watch {
             Err(error) => {
                 self.reporter
-                    .warning(&format!("{}; changes are found every interval only", error_chain(&error)));
+                    .warning(&format!("{}; changes are only found at each interval", error_chain(&error)));
                 ChangeTracker::default()
             }
             Ok(mut watch) => {

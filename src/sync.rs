@@ -36,8 +36,8 @@ pub struct Syncer {
 }
 
 /// Message recorded for a sync whose task panicked.
-const PANIC_MESSAGE: &str = "the sync broke off: this is a fault in wellspring itself; whether the platform carried \
-                         it out is not known";
+const PANIC_MESSAGE: &str = "internal error: the sync panicked, and whether the platform carried it out is unknown. \
+                             Please report this bug";
 
 /// Unrecorded results, shared by the clones of a [`Syncer`].
 pub type UnrecordedResults = Arc<Mutex<Vec<RunEnd>>>;

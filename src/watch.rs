@@ -210,8 +210,8 @@ fn open(configured: &Path, wake: &Arc<Notifier>) -> io::Result<WatchBackend> {
     if let Some(kind) = ground.watched().into_iter().find_map(|folder| network_fs::network_fs_name(folder)) {
         tracing::warn!(
             %root,
-            "the files lie on a network file system ({kind}), which tells of no change made elsewhere; \
-             looking every {every} s instead"
+            "the files are on a network file system ({kind}), which reports no changes of other hosts; \
+             checking every {every} s instead"
         );
     } else {
         match events(configured, ground, wake) {
@@ -223,8 +223,8 @@ fn open(configured: &Path, wake: &Arc<Notifier>) -> io::Result<WatchBackend> {
             Err(error) => tracing::warn!(
                 %error,
                 %root,
-                "no file events to be had (see fs.inotify.max_user_watches and max_user_instances); \
-                 looking every {every} s instead"
+                "file watching is not available (see fs.inotify.max_user_watches and max_user_instances); \
+                 checking every {every} s instead"
             ),
         }
     }

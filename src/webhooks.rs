@@ -45,7 +45,7 @@ pub async fn send_changes(mut published: SnapshotReceiver, webhooks: Vec<Webhook
             for (events, queue) in &queues {
                 if events.contains(&notice.event) && queue.try_send(Arc::clone(&notice)).is_err() {
                     metrics.record_notification("dropped");
-                    tracing::warn!("a webhook takes too long; a notice to it was dropped");
+                    tracing::warn!("a webhook is too slow; a notice to it was dropped");
                 }
             }
         }
@@ -53,6 +53,6 @@ pub async fn send_changes(mut published: SnapshotReceiver, webhooks: Vec<Webhook
     drop(queues);
     let end = async { while delivering.join_next().await.is_some() {} };
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, end).await.is_err() {
-        tracing::warn!("a webhook takes too long; what waits for it is dropped");
+        tracing::warn!("a webhook is too slow; its queued notices are dropped");
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn test_connections(
             }
             PreflightResult::Completed(Err(error)) if error.is_auth() => return Err(error.into()),
             PreflightResult::Aborted => {
-                Some("its connection could not be tested: the test was broken off within this program".into())
+                Some("its connection could not be tested: internal error, the test panicked".into())
             }
             PreflightResult::Completed(Err(error)) => {
                 Some(format!("its connection could not be tested: {}", error_chain(&error)))

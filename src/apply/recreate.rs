@@ -44,8 +44,9 @@ pub(super) async fn recreate(
             run.apply.state.halted().await?.filter(|halted| halted.blocks_replacements((run.apply.now)()))
         {
             let why = format!(
-                "the platform refuses to replace it in place, and {}/{}, which was cleaned up to be connected again, could \
-                 not be put back at {}: no other source is taken away for that within an hour, nor before it is back",
+                "the platform refuses to replace it in place, and {}/{}, which was removed to be connected again, could \
+                 not be restored at {}: no other source is removed for a replacement within an hour, or before that one \
+                 is restored",
                 halted.unit,
                 halted.name,
                 halted.since.strftime("%H:%M")
@@ -81,9 +82,9 @@ fn old_definition(
         .apply
         .secrets
         .resolve(owned.applied.definition.shared(), &run.plan.desired.names())
-        .map_err(|missing| format!("the old one could not be put back: {missing}"))?;
+        .map_err(|missing| format!("the old one could not be restored: {missing}"))?;
     if resolution.fingerprints(run.apply.state.key()) != owned.applied.secrets {
-        return Err("the old one could not be put back: its secret has changed since".to_owned());
+        return Err("the old one could not be restored: its secret has changed since".to_owned());
     }
     let source = resolution.into_source(name.clone()).with_marker(run.ownership_marker(&owned.applied));
     Ok((source, Arc::new(owned.applied.clone())))
@@ -153,11 +154,11 @@ async fn replace_or_restore(
         Err(error) => Some(error_chain(&error)),
     };
     let fate = match failure {
-        None => "the old one was put back".to_owned(),
+        None => "the old one was restored".to_owned(),
         Some(why) => {
             run.commit(vec![StoreChange::Halt(action.name.clone(), (run.apply.now)())]).await?;
             format!(
-                "the old one could not be put back: {why}; the source is connected again as soon as the platform takes it"
+                "the old one could not be restored: {why}; the source is connected again as soon as the platform takes it"
             )
         }
     };

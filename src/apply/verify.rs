@@ -88,7 +88,7 @@ impl ApplyRun<'_> {
         if let Err(error) = &recorded {
             // The intents remain recorded and decide the outcome once the state can be written.
             for (_, result) in results.iter_mut().filter(|(_, result)| *result == ActionResult::Done) {
-                let why = format!("it is on the platform, and that could not be recorded: {}", error.message);
+                let why = format!("it was connected, but that could not be recorded: {}", error.message);
                 *result = ActionResult::Failed(why);
             }
         }

@@ -104,7 +104,7 @@ async fn apply(
         ApplyRound::plan(&reconciler, &selector, tasks, before.unchanged_summaries(&place)).await?;
     if let Some(rest) = round.remaining_settle_time() {
         if !common.quiet() {
-            note!("waiting for the platform to settle: the answer to an earlier write was lost");
+            note!("waiting for the platform to settle: the response to an earlier write was lost");
         }
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
@@ -138,7 +138,7 @@ async fn apply(
     tokio::spawn(async move {
         daemon::wait_for_stop(&mut inbox).await;
         if !quiet {
-            note!("Interrupted: finishing calls in progress. Press Ctrl-C again to exit now.");
+            note!("Interrupted: shutting down after the requests in flight (Ctrl-C again to abort).");
         }
     });
     if removes(round.approved.plan()) {

@@ -7,6 +7,7 @@ mod platform;
 
 use super::args::{Common, Format};
 use super::context;
+use super::progress::Progress;
 use super::{CommandError, Exit, output};
 use crate::error::error_chain;
 use crate::load::LoadedConfig;
@@ -68,7 +69,10 @@ pub(super) async fn run(common: &Common) -> Result<Exit, CommandError> {
         Err(error) => {
             vec![Finding::bad("settings", Exit::Invalid, error_chain(&error), settings_todo(&error))]
         }
-        Ok(settings) => examine(common, &settings).await,
+        Ok(settings) => {
+            let _ticking = Progress::activity(common, "checking the files, this host and the platform").tick();
+            examine(common, &settings).await
+        }
     };
     let exit = findings.iter().fold(Exit::Success, |exit, finding| exit.or(finding.exit));
     match common.format {
@@ -201,7 +205,7 @@ async fn origin(settings: &Settings, at: &PlatformChoice) -> Finding {
         Ok(()) if *at == PlatformChoice::Local => Finding::good("origin", "no token leaves this host"),
         Ok(()) => Finding::warning(
             "origin",
-            format!("only wellspring.toml says that the token goes to {}", at.origin()),
+            format!("only wellspring.toml names {} as the receiver of the token", at.origin()),
             pin,
         ),
     }

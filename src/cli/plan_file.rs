@@ -72,7 +72,7 @@ pub(super) fn load_if_named(args: &ApplyArgs) -> Result<Option<(SavedPlan, Apply
     let is_alone = targets.len() == 1 && workspace.is_empty() && source.is_empty();
     if !is_alone || prune || max_cleanup.is_some() {
         return Err(CommandError::usage(
-            "a saved plan is applied as it was made; remove -w, -s, the limits and all names but the file's",
+            "a saved plan is applied unchanged; remove -w, -s, the limits and all names but the file's",
         ));
     }
     let plan = read(path)?;

@@ -31,7 +31,7 @@ pub(super) async fn run(common: &Common, args: &PullArgs) -> Result<Exit, Comman
     if place.reading.has_errors() {
         return Err(CommandError {
             exit: Exit::Invalid,
-            message: "cannot tell which sources are declared already while files have errors; fix them first"
+            message: "the declared sources are unknown while files have errors; fix the errors first"
                 .to_owned(),
         });
     }

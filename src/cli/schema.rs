@@ -2,6 +2,7 @@
 
 use super::args::{Common, Format, SchemaArgs, Selection};
 use super::context::{AccessMode, CommandContext};
+use super::progress::Progress;
 use super::select::Selector;
 use super::{CommandError, Exit, output};
 use crate::client::Schema;
@@ -16,7 +17,9 @@ pub(super) async fn run(common: &Common, args: &SchemaArgs) -> Result<Exit, Comm
     }
     let selector = Selector::new(&Selection { source: vec![source.to_owned()], ..Selection::default() })?;
     let place = CommandContext::open(common, AccessMode::Read).await?;
+    let ticking = Progress::activity(common, "reading the schema").tick();
     let schema = find(&place, &selector, source).await;
+    drop(ticking);
     place.close().await;
     let schema = schema?;
     if common.format == Format::Json {
@@ -39,7 +42,7 @@ async fn find(place: &CommandContext, selector: &Selector, source: &str) -> Resu
         return match ids.as_slice() {
             [id] => schema(place, &desired.unit, id).await,
             [] => Err(failed(format!("{source} is not connected; run `wellspring apply` first"))),
-            _ => Err(failed(format!("the platform has several sources called {:?}", declared.name))),
+            _ => Err(failed(format!("the platform has several sources called {:?}; remove all but one of them there", declared.name))),
         };
     }
     selector.require_matches(&place.reading, "declared source", "`wellspring show` lists them")?;

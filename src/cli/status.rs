@@ -132,7 +132,7 @@ impl KnownState {
         for (name, run) in runs.iter().filter(|(_, run)| is_failure(run.outcome)) {
             let filter = HistoryFilter { unit: Some(unit.clone()), source: Some(name.clone()), limit: 5 };
             let same = state.history(filter).await?.into_iter().find(|of| of.started_at == run.started_at);
-            let why = same.and_then(|run| run.message).unwrap_or_else(|| "no reason is known".to_owned());
+            let why = same.and_then(|run| run.message).unwrap_or_else(|| "reason unknown".to_owned());
             failed_syncs.insert(name.clone(), format!("sync {}: {why}", run.outcome.as_str()));
         }
         let filter =
@@ -195,7 +195,7 @@ impl KnownState {
             let mut record = self.record(name, Stands::Unknown);
             record
                 .reason
-                .get_or_insert_with(|| format!("{file} has errors, so what it declares is not known"));
+                .get_or_insert_with(|| format!("{file} has errors, so its sources are unknown"));
             SourceStatus::of_undeclared((&label, unit), (name, owned), Stands::Unknown, record)
         };
         self.inventory.managed.iter().map(standing).collect()
@@ -208,7 +208,7 @@ impl KnownState {
             Stands::Connected | Stands::Quarantined | Stands::Unknown => None,
         };
         let quarantined = self.quarantined.get(name).map(|quarantined| &quarantined.reason);
-        let lost = "there is no state here, so it is not known what is on the platform".to_owned();
+        let lost = "there is no state here, so the sources on the platform are unknown".to_owned();
         let lost = self.is_store_missing.then_some(&lost);
         let unidentified = self.inventory.managed.get(name).is_some_and(|owned| owned.unidentified);
         let reason = quarantined.or(change).or_else(|| self.failed_syncs.get(name)).or(lost);

@@ -135,7 +135,7 @@ fn accepted(
         "conflict" => return Err(RemoteErrorKind::Conflict(message())),
         // 202 with `accepted`, `pending`, `running` or the like: the work has begun.
         _ if reply.status == StatusCode::ACCEPTED && envelope.is_object() => None,
-        _ => return Err(RemoteErrorKind::Malformed("no `status` that the contract knows".into())),
+        _ => return Err(RemoteErrorKind::Malformed("no known `status`".into())),
     };
     let message = envelope.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
     let data = envelope.get_mut("data").map(Value::take).unwrap_or_default();

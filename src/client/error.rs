@@ -138,13 +138,13 @@ pub enum RemoteErrorKind {
         message: String,
     },
     /// A 2xx response that violates the contract.
-    #[error("the answer is not what the Data API describes: {0}")]
+    #[error("the response does not match the Data API: {0}")]
     Malformed(String),
     /// A `list` response that may be incomplete.
     #[error("the list seems to be incomplete: {0}")]
     Partial(String),
     /// The response exceeded its limit.
-    #[error("the answer is larger than {limit} bytes")]
+    #[error("the response is larger than {limit} bytes")]
     TooLarge {
         /// Limit in bytes after decompression.
         limit: usize,
@@ -233,7 +233,7 @@ impl RemoteError {
 
     fn advice(&self) -> &'static str {
         if self.is_outcome_unknown() {
-            return "it may have been carried out all the same: look at the list before trying again";
+            return "it may have been carried out; run `wellspring plan` before trying again";
         }
         match self.kind {
             RemoteErrorKind::NotSent(_) | RemoteErrorKind::Unreachable(_) => {
@@ -244,16 +244,16 @@ impl RemoteError {
             RemoteErrorKind::NoToken(_) => "make it readable",
             RemoteErrorKind::Unauthorized(_) => "renew the token (PMTX_TOKEN, or `token` in the host file)",
             RemoteErrorKind::Forbidden(_) => "ask for access to this workspace and scope",
-            RemoteErrorKind::Conflict(_) => "see what bears the name there: `wellspring plan`",
+            RemoteErrorKind::Conflict(_) => "the name is already taken; see `wellspring plan`",
             RemoteErrorKind::Refused { status: 404 | 405, .. } => {
                 "check the platform's URL and the workspace's id"
             }
-            RemoteErrorKind::Refused { .. } => "correct what was sent",
+            RemoteErrorKind::Refused { .. } => "fix the rejected definition",
             RemoteErrorKind::Malformed(_) | RemoteErrorKind::Redirected(_) => {
                 "check that the URL leads to the platform's Data API"
             }
-            RemoteErrorKind::Partial(_) => "nothing is concluded from a part of the list",
-            RemoteErrorKind::TooLarge { .. } => "nothing is concluded from a part of the answer",
+            RemoteErrorKind::Partial(_) => "an incomplete list is not used",
+            RemoteErrorKind::TooLarge { .. } => "an incomplete response is not used",
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn decode(
     clean: impl Fn(&str) -> String,
 ) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
     if reply.status == StatusCode::PARTIAL_CONTENT || reply.has_next_page {
-        return Err(RemoteErrorKind::Partial("the answer's headers speak of further pages".into()));
+        return Err(RemoteErrorKind::Partial("the response headers indicate further pages".into()));
     }
     if reply.status != StatusCode::OK {
         return Err(RemoteErrorKind::Malformed(format!("HTTP {} for a list", reply.status.as_u16())));
@@ -29,7 +29,7 @@ pub(super) fn decode(
         }
         ListError::Conflict => RemoteErrorKind::Conflict(clean(&reason(&reply.body))),
         ListError::MoreRows { field } => {
-            RemoteErrorKind::Partial(format!("`{}` is present beside `data`", message::printable(&field)))
+            RemoteErrorKind::Partial(format!("`{}` is present in addition to `data`", message::printable(&field)))
         }
         ListError::Malformed(reason) => RemoteErrorKind::Malformed(reason),
     })

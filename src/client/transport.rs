@@ -359,7 +359,7 @@ impl Transport {
         let status = response.status();
         if status.is_success() {
             if let Some(encoding) = encoding(response.headers()) {
-                let why = format!("encoded as {encoding}, which was not asked for");
+                let why = format!("encoded as {encoding}, which was not requested");
                 return Err(RemoteErrorKind::Malformed(why).into());
             }
             let link_next = has_next_link(response.headers());
@@ -369,7 +369,7 @@ impl Transport {
         }
         if status == StatusCode::SEE_OTHER && call.endpoint.is_write() {
             // 303 means that the request was carried out and the result is elsewhere.
-            let why = "HTTP 303 to elsewhere, which is not followed";
+            let why = "HTTP 303, which is not followed";
             return Err(RemoteErrorKind::NoResponse(why.into()).into());
         }
         if status.is_redirection() {

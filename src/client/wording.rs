@@ -4,7 +4,7 @@
 pub(super) fn tls(text: &str) -> String {
     let has = |word: &str| text.contains(word);
     let plain = if has("InvalidContentType") {
-        "the server does not speak TLS; check the port, or use http:// on a network you trust"
+        "the server does not use TLS; check the port, or use http:// on a network you trust"
     } else if has("UnknownIssuer") {
         "the server's certificate is not signed by a CA that this host trusts"
     } else if has("not valid for name") || has("NotValidForName") {
@@ -23,7 +23,7 @@ pub(super) fn tls(text: &str) -> String {
 pub(super) fn http(text: &str) -> Option<&'static str> {
     let has = |word: &str| text.contains(word);
     if has("invalid HTTP version") || has("invalid HTTP header") || has("invalid HTTP status") {
-        Some("the server does not speak HTTP; check the port, and whether it needs https://")
+        Some("the server does not use HTTP; check the port, and whether it needs https://")
     } else if has("connection closed before message completed") || has("unexpected EOF") {
         Some("the server closed the connection before it responded")
     } else if has("onnection reset by peer") {

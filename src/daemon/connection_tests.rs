@@ -209,7 +209,7 @@ impl DueTest {
     /// Returns the result for a test whose task panicked.
     pub(super) fn aborted_result(&self) -> TestEnded {
         let message =
-            "the connection test broke off: this is a fault in wellspring itself; it is tried again";
+            "internal error: the connection test panicked; retrying. Please report this bug";
         TestEnded {
             unit: self.unit.unit.clone(),
             name: self.name.clone(),

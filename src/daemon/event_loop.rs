@@ -184,7 +184,7 @@ impl EventLoop {
                 self.files.scan_now(now);
             }
             Event::Signal(Signal::CheckNow) => {
-                self.daemon.reporter.info("looking at everything now (SIGUSR1)");
+                self.daemon.reporter.info("checking all workspaces now (SIGUSR1)");
                 self.scheduler.request_all(now);
             }
             Event::FilesLoaded { reading, scope: look, as_of: moment, writers } => {
@@ -222,7 +222,7 @@ impl EventLoop {
         if let Some(hands) = &self.daemon.write_access
             && let Err(error) = hands.syncer.retry_unrecorded().await
         {
-            let text = format!("{}; how the last syncs ended is not recorded", error_chain(&error));
+            let text = format!("{}; the results of the last syncs were not recorded", error_chain(&error));
             self.daemon.reporter.warning(&text);
         }
         self.daemon.reporter.shut_down();

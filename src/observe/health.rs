@@ -41,7 +41,7 @@ pub(super) fn unready_reasons(snapshot: &Snapshot, now: Timestamp) -> Vec<String
         why.push(format!("{} in the files", humanize::count(files.errors, "error")));
     }
     if files.names_other_platform {
-        why.push("wellspring.toml names another platform than this process speaks to".to_owned());
+        why.push("wellspring.toml names another platform than the one in use".to_owned());
     }
     if let Some(trouble) = &snapshot.platform {
         why.push(trouble.message.clone());

@@ -116,7 +116,7 @@ impl Metrics {
         r.register("sync_runs", "Syncs that ended or will not run, by result", self.sync_runs.clone());
         r.register(
             "sync_records",
-            "Records that syncs read, where the platform says",
+            "Records read by syncs, if the platform reports them",
             self.sync_records.clone(),
         );
         let help = "Calls to the platform, by endpoint and HTTP status";

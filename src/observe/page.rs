@@ -143,10 +143,10 @@ impl<'a> OverviewPage<'a> {
             return match self.level() {
                 "busy" if view.files.read_at.is_none() => "Reading the files".to_owned(),
                 "busy" if view.totals.pending == 0 => {
-                    format!("{} not looked at yet", humanize::count(view.totals.unknown, "source"))
+                    format!("{} not checked yet", humanize::count(view.totals.unknown, "source"))
                 }
                 "busy" if view.dry_run => format!("Dry run: {} would change", pending()),
-                "busy" => format!("At work on {}", pending()),
+                "busy" => format!("Applying changes to {}", pending()),
                 _ if view.dry_run && view.totals.sources > 0 => "Dry run: nothing would change".to_owned(),
                 _ if view.totals.sources == 0 => "No sources are declared".to_owned(),
                 _ => "All is well".to_owned(),

@@ -101,7 +101,7 @@ fn router(site: SiteConfig) -> Router {
         .route("/readyz", get(readyz))
         .route("/style.css", get(|| async { typed("text/css; charset=utf-8", STYLE) }))
         .route("/icon.svg", get(|| async { typed("image/svg+xml", ICON) }))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing at this path\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found\n") })
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), guard))
         .with_state(desk)
 }
@@ -109,14 +109,14 @@ fn router(site: SiteConfig) -> Router {
 /// Checks every request and completes every response.
 async fn guard(With(desk): SharedAppState, request: Request, next: Next) -> Response {
     let mut response = if !is_allowed_host(request.headers(), &desk.site.hosts) {
-        let text = "this name is not one of this server; its host file can allow it: [http] hosts\n";
+        let text = "unknown host name; permit it in the host file: [http] hosts\n";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "this is for looking only\n")
+        (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "method not allowed; the page is read-only\n")
             .into_response()
     } else {
         let answer = tokio::time::timeout(RESPONSE_TIMEOUT, next.run(request)).await;
-        answer.unwrap_or_else(|_| (StatusCode::SERVICE_UNAVAILABLE, "this took too long\n").into_response())
+        answer.unwrap_or_else(|_| (StatusCode::SERVICE_UNAVAILABLE, "timed out\n").into_response())
     };
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -154,14 +154,14 @@ impl AppState {
         let Some(state) = &self.site.state else { return Vec::new() };
         let (unit, source) = of.unzip();
         let rows = state.journal(JournalFilter { unit, source, since: None, limit }).await;
-        rows.inspect_err(|error| tracing::warn!(%error, "the journal cannot be shown")).unwrap_or_default()
+        rows.inspect_err(|error| tracing::warn!(%error, "cannot read the journal")).unwrap_or_default()
     }
 
     async fn runs(&self, unit: WorkspaceRef, name: SourceName) -> Vec<RunRecord> {
         let Some(state) = &self.site.state else { return Vec::new() };
         let filter = HistoryFilter { unit: Some(unit), source: Some(name), limit: HISTORY };
         let runs = state.history(filter).await;
-        runs.inspect_err(|error| tracing::warn!(%error, "the history cannot be shown")).unwrap_or_default()
+        runs.inspect_err(|error| tracing::warn!(%error, "cannot read the history")).unwrap_or_default()
     }
 
     /// Renders on a blocking thread, because many sources take a while.
@@ -264,14 +264,14 @@ async fn readyz(With(desk): SharedAppState, RawQuery(query): RawQuery) -> (Statu
 }
 
 fn unknown() -> Response {
-    (StatusCode::NOT_FOUND, "no file declares this\n").into_response()
+    (StatusCode::NOT_FOUND, "not declared in any file\n").into_response()
 }
 
 fn html(page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => typed("text/html; charset=utf-8", text),
         Err(error) => {
-            tracing::error!(%error, "a page could not be made");
+            tracing::error!(%error, "could not render a page");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }

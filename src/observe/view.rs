@@ -341,7 +341,7 @@ impl FailedWorkspace {
             // Shown once for all workspaces.
             (Some(error), _) if error.is_platform_wide() => return None,
             (Some(error), _) => (error.message.clone(), Some(error.since)),
-            (None, Some(file)) => (format!("held at its last good reading: {file} has errors"), None),
+            (None, Some(file)) => (format!("kept at its last valid configuration: {file} has errors"), None),
             (None, None) => return None,
         };
         let (label, unit) = (workspace.desired.label().to_owned(), workspace.unit().clone());

@@ -358,7 +358,7 @@ impl Planner {
     fn doubted_plan(desired: &Arc<DesiredWorkspace>, since: Timestamp, missing: MissingSecrets) -> Planned {
         let error = WorkspaceError::new(
             ErrorKind::List,
-            format!("could not tell what is on the platform: {missing}; nothing was done"),
+            format!("the platform's list is not trusted: {missing}; nothing was changed"),
         );
         Planned {
             corrections: vec![InventoryUpdate::SetDoubt(Some(since))],

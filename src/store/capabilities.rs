@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::BTreeSet;
 
-/// Pause of all replacements by removal after one could not be put back.
+/// Pause of all replacements by removal after one could not be restored.
 const HALT_DURATION: SignedDuration = SignedDuration::from_hours(1);
 
 /// Age after which a source that was not put back no longer blocks replacements.

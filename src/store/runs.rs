@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Message recorded for a run whose process died.
-const PROCESS_ENDED: &str = "the process ended before the answer came";
+const PROCESS_ENDED: &str = "the process ended before the response arrived";
 
 /// Reason why a source was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

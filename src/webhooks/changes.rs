@@ -48,7 +48,7 @@ impl NotificationEvent {
             Self::Recovered => "recovered",
             Self::Withheld => "withheld",
             Self::Stale => "stale",
-            Self::DriftMended => "drift mended",
+            Self::DriftMended => "drift corrected",
         }
     }
 }
@@ -227,7 +227,7 @@ fn why(facts: &Facts) -> String {
     let config = facts.why.as_deref().filter(|_| facts.config == ConfigStatus::Failing);
     let sync = facts.last.as_ref().filter(|last| last.has_failed());
     let sync = sync.map(|last| {
-        format!("sync {}: {}", last.outcome.as_str(), last.message.as_deref().unwrap_or("no reason is known"))
+        format!("sync {}: {}", last.outcome.as_str(), last.message.as_deref().unwrap_or("reason unknown"))
     });
     let test =
         facts.test.as_ref().filter(|test| !test.up).map(|test| format!("connection down: {}", test.message));

@@ -50,7 +50,7 @@ fn rows(
         Some("success") => {}
         Some("error") => return Err(ListError::Error),
         Some("conflict") => return Err(ListError::Conflict),
-        _ => return Err(ListError::Malformed("no `status` that the contract knows".into())),
+        _ => return Err(ListError::Malformed("no known `status`".into())),
     }
     let rows = data.ok_or_else(|| ListError::Malformed("no `data`".into()))??;
     if let Some((field, _)) = beside.iter().find(|(name, raw)| shows_more_rows(name, raw, rows.len())) {

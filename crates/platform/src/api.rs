@@ -107,7 +107,7 @@ async fn dispatch(
 ) -> Result<ApiResponse, ApiResponse> {
     let parts: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
     let [.., "api", "v1", "data", workspace, endpoint] = parts.as_slice() else {
-        return Err(ApiResponse::refused(StatusCode::NOT_FOUND, "there is nothing at this path"));
+        return Err(ApiResponse::refused(StatusCode::NOT_FOUND, "not found"));
     };
     let expected = match *endpoint {
         "list" | "schema" => Method::GET,
@@ -184,7 +184,7 @@ async fn read(body: Body) -> Result<Vec<u8>, ApiResponse> {
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| ApiResponse::refused(StatusCode::BAD_REQUEST, "the body broke off"))?;
+        let piece = piece.map_err(|_| ApiResponse::refused(StatusCode::BAD_REQUEST, "the request body is incomplete"))?;
         if bytes.len() + piece.len() > MAX_BODY_BYTES {
             drain(pieces).await;
             return Err(too_large());

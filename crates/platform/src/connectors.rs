@@ -350,7 +350,7 @@ fn connector(
 pub(super) fn catch_panic<T>(work: impl FnOnce() -> Result<T, ReadError>) -> Result<T, ReadError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(ReadError::new(
-            "reading broke down on what the source sent: it is damaged or speaks another protocol, or this is a mistake of the platform; its log says where",
+            "internal error while reading the source: its data is damaged, it uses another protocol, or this is a bug of the platform; see the platform's log",
         ))
     })
 }
@@ -371,7 +371,7 @@ fn database_connector(
             Some(3306) => "mysql",
             _ => {
                 return Err(ConfigError::new(
-                    "\"engine\" is missing: postgresql, mysql, mariadb or sqlite (port 5432 or 3306 tells as well)",
+                    "\"engine\" is missing: postgresql, mysql, mariadb or sqlite (or write port 5432 or 3306)",
                 ));
             }
         },

@@ -339,6 +339,6 @@ async fn with_timeout<T: Send + 'static>(
 fn internal_error() -> ApiResponse {
     ApiResponse::refused(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "the platform failed at this call; this is a mistake in it",
+        "internal error in this call; please report this bug",
     )
 }

@@ -15,7 +15,7 @@ pub(super) fn document() -> String {
     json!({
         "openapi": "3.1.0",
         "info": {
-            "title": "Data API, as the local platform of Wellspring speaks it",
+            "title": "Data API, as implemented by the local platform of Wellspring",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "MIT OR Apache-2.0" },
             "description":
@@ -129,7 +129,7 @@ fn responses(own: &[(u16, &str)], usual: &[(u16, &str)], links: &Value) -> Value
 
 fn meaning(code: u16) -> &'static str {
     match code {
-        200 => "Carried out; `status` tells whether it went well",
+        200 => "Carried out; `status` contains the result",
         400 => "The body is not JSON, or the path or the query makes no sense",
         401 => "The bearer token is missing or wrong",
         404 => "No source has this id, or none of these",
@@ -137,7 +137,7 @@ fn meaning(code: u16) -> &'static str {
         408 => "The body did not come in time",
         409 => "A name is taken, and taken names are refused",
         413 => "The body is too large",
-        422 => "The fields make no sense; the message says which",
+        422 => "Invalid fields; the message names them",
         503 => "Too many calls at one time; come again after `Retry-After`",
         _ => "The platform failed",
     }
@@ -273,7 +273,7 @@ fn requests() -> Map<String, Value> {
             "batch_size": { "type": ["integer", "null"], "minimum": 1,
                             "description": "Rows that are written together; 100,000 at most." },
             "cursor": { "anyOf": [refer("Word"), { "type": "null" }],
-                        "description": "The column or field that tells what is new." },
+                        "description": "Column or field by which new records are found." },
         },
     });
     let requests = json!({

@@ -43,7 +43,7 @@ pub(super) fn time_zones() -> Finding {
             format!("tzdata {host} of this host, which is newer than {bundled} in this program")
         }
         Some(host) => format!("tzdata {bundled} in this program; this host has {host}"),
-        None => format!("tzdata {bundled} in this program; this host has none that says its version"),
+        None => format!("tzdata {bundled} in this program; this host has none with a version"),
     };
     Finding::good("time zones", message)
 }
@@ -52,7 +52,7 @@ pub(super) fn time_zones() -> Finding {
 pub(super) async fn state(settings: &Settings, at: &PlatformChoice) -> Finding {
     let dir = &settings.state_dir;
     if let Err(failure) = context::reject_foreign_state(settings) {
-        let todo = "name another with --state-dir, or take what is not yours out of it";
+        let todo = "choose another directory with --state-dir, or remove the files that belong to others";
         return Finding::bad("state", failure.exit, failure.message, todo);
     }
     let state = match Store::open_read_only(dir, &context::key(at)) {

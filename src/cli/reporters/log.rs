@@ -85,7 +85,7 @@ impl Reporter for Log {
 
     fn config_unreadable(&self, why: &str) {
         if !self.was_unreadable.swap(true, Ordering::Relaxed) {
-            error!("{}; everything stays as it is", escape::terminal_line(why));
+            error!("{}; all sources stay unchanged", escape::terminal_line(why));
         }
     }
 
@@ -236,7 +236,7 @@ impl Reporter for Log {
         }
         for synced in synced {
             let source = &synced.key;
-            let failure = synced.message.as_deref().unwrap_or("no reason is known");
+            let failure = synced.message.as_deref().unwrap_or("reason unknown");
             let failed = (synced.outcome != RunOutcome::Done).then_some(failure);
             let news = self.sync_dedup.failure(&unit.unit, &synced.name, failed);
             let (count, message) = (news.count(), escape::terminal_line(failure));
@@ -245,7 +245,7 @@ impl Reporter for Log {
                 _ if news == News::Suppressed || synced.outage.is_some() => {
                     debug!(workspace, %source, "sync failed as before: {message}");
                 }
-                RunOutcome::Unknown => warn!(workspace, %source, "sync without an answer{count}: {message}"),
+                RunOutcome::Unknown => warn!(workspace, %source, "sync without a response{count}: {message}"),
                 _ => error!(workspace, %source, "sync failed{count}: {message}"),
             }
         }

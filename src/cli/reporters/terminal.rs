@@ -82,7 +82,7 @@ impl Reporter for Terminal {
     fn config_unreadable(&self, why: &str) {
         if Self::changed(&self.findings, why) {
             self.had_problems.store(true, Ordering::Relaxed);
-            self.print(&format!("{}; everything stays as it is", escape::terminal_line(why)));
+            self.print(&format!("{}; all sources stay unchanged", escape::terminal_line(why)));
         }
     }
 
@@ -166,7 +166,7 @@ impl Reporter for Terminal {
             }
         }
         for synced in synced {
-            let failure = synced.message.as_deref().unwrap_or("no reason is known");
+            let failure = synced.message.as_deref().unwrap_or("reason unknown");
             let failed = (synced.outcome != RunOutcome::Done).then_some(failure);
             let news = self.sync_dedup.failure(&unit.unit, &synced.name, failed);
             if failed.is_none() || news != News::Suppressed && synced.outage.is_none() {
@@ -202,7 +202,7 @@ impl Reporter for Terminal {
 
     fn shutting_down(&self, busy: bool) {
         if busy {
-            self.print("stopping after the calls in progress (Ctrl-C again to exit now)");
+            self.print("shutting down after the requests in flight (Ctrl-C again to abort)");
         }
     }
 

@@ -167,7 +167,7 @@ impl EventLoop {
         let OpenWriters { finished, open } = writers;
         reading.set_open_files(open);
         for file in self.writers.update(&reading.open_files, now) {
-            self.daemon.reporter.info(&format!("{file} is closed, and counts again"));
+            self.daemon.reporter.info(&format!("{file} was closed, and is in force again"));
         }
         let before = self.accepted_load.as_ref();
         let is_open = |path: &str| reading.open_files.contains(path);
@@ -193,8 +193,8 @@ impl EventLoop {
         };
         if self.files.take_stale_lock(now) && reading.git_locked {
             self.daemon.reporter.warning(
-                "Git has been writing the files for ten minutes (.git/index.lock), and nothing counts \
-                 meanwhile; if no Git is at work there, delete the lock",
+                "Git has been writing the files for ten minutes (.git/index.lock), and no change \
+                 takes effect until it ends; if no Git process is running, delete the lock",
             );
         }
         let barred = match counts {
@@ -212,12 +212,12 @@ impl EventLoop {
         }
         let had_settings = before.is_some_and(|before| before.settings.is_some());
         if had_settings && reading.settings_digest.is_none() {
-            let text = "wellspring.toml is gone, and with it its aliases, defaults and policy; nothing that \
-                        needs them is done until it is back";
+            let text = "wellspring.toml is missing, and with it aliases, defaults and policy; the sources that \
+                        need them stay unchanged until it is restored";
             self.daemon.reporter.warning(text);
         }
         if before.is_some_and(|before| before.settings.is_none()) && reading.settings_digest.is_some() {
-            self.daemon.reporter.info("wellspring.toml is there now, and counts");
+            self.daemon.reporter.info("wellspring.toml was found, and is in force");
         }
         let moved = |before: &LoadKind| {
             let (was, now) = (&before.platform, &reading.desired.platform);
@@ -225,7 +225,7 @@ impl EventLoop {
         };
         if before.is_some_and(moved) {
             if !self.platform_changed {
-                let text = "wellspring.toml names another platform now; restart to go there. Until then nothing is done";
+                let text = "wellspring.toml names another platform now; nothing is changed until the daemon is restarted";
                 self.daemon.reporter.warning(text);
             }
             self.platform_changed = true;
@@ -246,8 +246,8 @@ impl EventLoop {
         if !reading.desired.workspaces.is_empty() || !reading.has_errors() {
             for unit in self.scheduler.set_workspaces(asked, barred.as_ref(), now) {
                 self.daemon.reporter.warning(&format!(
-                    "{unit}: no file declares this workspace any more; its sources are left alone \
-                     (declare it with `sources = {{}}` to mean none)"
+                    "{unit}: no file declares this workspace any more; its sources stay unchanged \
+                     (to remove them, declare it with `sources = {{}}`)"
                 ));
             }
         }
@@ -285,7 +285,7 @@ impl EventLoop {
     pub(super) fn report_writers(&mut self, now: Timestamp) {
         for file in self.writers.overdue(now) {
             self.daemon.reporter.warning(&format!(
-                "{file} was changed, and its writer keeps it open; what it declares stays as it was until the \
+                "{file} was changed, and its writer keeps it open; its sources stay unchanged until the \
                  writer closes it (`fuser {file}` shows the process)"
             ));
         }

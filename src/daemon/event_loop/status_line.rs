@@ -65,7 +65,7 @@ pub(in crate::daemon) enum DaemonStatus {
 impl fmt::Display for DaemonStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stopping => f.write_str("Stopping: what is under way is finished first"),
+            Self::Stopping => f.write_str("Shutting down after the requests in flight"),
             Self::Loading => f.write_str("Reading the files"),
             Self::Running {
                 platform_changed: elsewhere,

@@ -75,7 +75,7 @@ impl EventLoop {
             if !turned.stale {
                 let text = match turned.synced {
                     true => "its data is fresh again",
-                    false => "its data no longer counts as stale, by what the files say now",
+                    false => "its data is no longer stale by the schedule in the files",
                 };
                 self.daemon.reporter.info(&format!("{name}: {text}"));
                 continue;

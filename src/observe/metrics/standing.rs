@@ -173,7 +173,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     each("source_last_sync_duration_seconds", help, out, &|workspace, index| {
         Some(over(&workspace.facts[index])?.took?.as_secs_f64())
     })?;
-    let help = "Records that the last sync that ended read, where the platform says";
+    let help = "Records read by the last sync that ended, if the platform reports them";
     each("source_last_sync_records", help, out, &|workspace, index| {
         over(&workspace.facts[index])?.records.map(exact)
     })?;

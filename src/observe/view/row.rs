@@ -101,7 +101,7 @@ fn config(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCel
         let today = here.now.to_zoned_datetime(here.zone.clone()).date();
         if suspend.until.is_some_and(|until| until < today) {
             let why =
-                format!("that date has passed: take `suspend` out, or set a later one; {}", suspend.reason);
+                format!("that date has passed: remove `suspend`, or set a later one; {}", suspend.reason);
             return StatusCell::new("warn", format!("suspended{until}")).with_reason(Some(why));
         }
         return StatusCell::new("off", format!("suspended{until}")).with_reason(Some(suspend.reason.clone()));
@@ -114,7 +114,7 @@ fn config(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCel
         ConfigStatus::Unknown => "none",
         ConfigStatus::InSync => "good",
     };
-    let unseen = (facts.config == ConfigStatus::Unknown).then_some("no pass has looked at it yet");
+    let unseen = (facts.config == ConfigStatus::Unknown).then_some("not checked yet");
     StatusCell::new(level, facts.config.label()).with_reason(facts.why.as_deref().or(unseen))
 }
 

@@ -274,7 +274,7 @@ fn reference(
                 _ => (Code::PlainSecret, "the value itself"),
             };
             findings
-                .error(code, entry.node.span, format!("`{key}` says where {what} is kept; this is {found}"))
+                .error(code, entry.node.span, format!("`{key}` takes a reference to {what}; this is {found}"))
                 .label("not shown")
                 .help(format!(
                     "write {key} = {{ secret = \"env:NAME\" }}, \"file:NAME\" or \"credential:NAME\"; if this value was ever shared, change it"

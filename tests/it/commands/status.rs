@@ -99,7 +99,7 @@ fn a_daemon_is_shown_while_it_runs() {
     daemon.wait_for_line("watching");
     let told = shown();
     assert!(told["pid"].is_u64() && told["since"].is_string(), "{told}");
-    assert!(scene.wellspring(&["status"]).stdout.contains("A daemon keeps them: pid "));
+    assert!(scene.wellspring(&["status"]).stdout.contains("Daemon: pid "));
     let second = scene.wellspring(&["run"]);
     assert_eq!(second.code, Some(1), "{second:#?}");
     drop(daemon);

@@ -236,5 +236,5 @@ async fn numbers_of_every_size_are_kept_exactly_and_keep_their_order() {
     house.write("one.json", "0.1000000000000000055511151231257827");
     let id = house.connect("one", "json", json!({ "path": "one.json" })).await;
     let failure = house.sync_failure(&id).await;
-    assert!(failure.contains("a number stands where records are expected at line 1"), "{failure}");
+    assert!(failure.contains("expected records, found a number at line 1"), "{failure}");
 }

@@ -127,7 +127,7 @@ async fn a_server_that_sends_nonsense_harms_nothing() {
     for (answer, expected) in [
         (parameter.as_slice(), "larger than 64 MiB"),
         // A truncated authentication request.
-        (b"R\0\0\0\x04".as_slice(), "reading broke down on what the source sent"),
+        (b"R\0\0\0\x04".as_slice(), "internal error while reading the source"),
     ] {
         let port = odd_server(answer).await;
         let config = json!({

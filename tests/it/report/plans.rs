@@ -341,7 +341,7 @@ fn risk() -> WorkspacePlan {
             "limits",
             ActionKind::Replace,
             WithheldReason::Settling,
-            "the answer to the last write was lost; the platform is given time to settle",
+            "the response to the last write was lost; the platform is given time to settle",
             "",
         ),
         withheld(

@@ -95,7 +95,7 @@ fn a_stop_is_announced_before_what_is_under_way_has_ended() {
     until("it connects", || !scene.platform.calls_to("connect").is_empty());
     daemon.signal("TERM");
     told(&mut socket, "STOPPING=1");
-    told(&mut socket, "STATUS=Stopping: what is under way is finished first");
+    told(&mut socket, "STATUS=Shutting down after the requests in flight");
     // The watchdog must be pinged meanwhile.
     for _ in 0..3 {
         told(&mut socket, "WATCHDOG=1");

@@ -19,7 +19,7 @@ fn without_instances_or_watches_a_change_is_found_by_looking_and_that_is_said_on
             .by_way_of("unshare", ["--map-root-user", "sh", "-c", &script, "sh"])
             .spawn();
         daemon.wait_for_line(
-            "no file events to be had (see fs.inotify.max_user_watches and max_user_instances)",
+            "file watching is not available (see fs.inotify.max_user_watches and max_user_instances)",
         );
         until("it is connected", || scene.holds("ws_one", &[A]));
         scene.declare("ws_one", &[A, B]);

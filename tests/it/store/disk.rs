@@ -302,7 +302,7 @@ async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
     let _lock = state.lock(&unit("a"), "apply").unwrap();
     let run = &state.history(all_runs()).await.unwrap()[0];
     assert_eq!(run.outcome, RunOutcome::Unknown);
-    assert_eq!(run.message.as_deref(), Some("the process ended before the answer came"));
+    assert_eq!(run.message.as_deref(), Some("the process ended before the response arrived"));
     assert_eq!(listing(&dir.path().join("processes")).len(), 1, "its sign of life was cleared away");
 }
 

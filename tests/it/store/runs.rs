@@ -110,7 +110,7 @@ async fn a_death_is_noticed_without_opening_again() {
     for state in [&living, &reader] {
         assert_eq!(state.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Unknown);
         let run = &state.history(all_runs()).await.unwrap()[0];
-        assert_eq!(run.message.as_deref(), Some("the process ended before the answer came"));
+        assert_eq!(run.message.as_deref(), Some("the process ended before the response arrived"));
     }
 }
 

@@ -160,7 +160,7 @@ odd days and all Mondays, and in crontab on odd days that are Mondays.\n\nList t
 meant, or write `+` before the day of week if both are:\n\n    cron = \"0 0 */2 * +MON\""
         }
         "W055" => {
-            "`every` counts a period, which is the same in every time zone. `timezone` has an effect beside `cron` only."
+            "`every` counts a period, which is the same in every time zone. `timezone` has an effect with `cron` only."
         }
         "W056" => {
             "`stale_after` marks data as stale that was not synced for this long. A value shorter than the period marks the \

@@ -119,7 +119,7 @@ impl<'a> AstBuilder<'_, '_, 'a> {
         if key.starts_with("$serde_json::") {
             self.findings
                 .error(Code::NotSendable, at, "this key cannot be sent")
-                .help("name it otherwise; what begins with `$serde_json::` is taken for something else");
+                .help("rename it: names that begin with `$serde_json::` are reserved");
         }
     }
 

@@ -112,7 +112,7 @@ impl PartialPolicy {
                         findings
                             .error(Code::PolicyConflict, here, message.clone())
                             .with_label(elsewhere, "the other one")
-                            .help("say it in one of the files, or the same in both");
+                            .help("set it in one of the files, or to the same value in both");
                     }
                 }
                 (None, Some(other)) => *mine = Some(other),

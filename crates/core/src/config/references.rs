@@ -112,7 +112,7 @@ pub(super) fn secret(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_,
     let Some((store, name)) =
         text.split_once(':').filter(|(store, _)| ["env", "file", "credential"].contains(store))
     else {
-        findings.error(Code::BadReference, span, "this does not say where the secret is found").help(STORES);
+        findings.error(Code::BadReference, span, "this reference names no store").help(STORES);
         return None;
     };
     let usable = if store == "env" { is_variable(name) } else { is_file_name(name) };
@@ -148,7 +148,7 @@ pub fn host_secret(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '
         Some(("credential", name)) => Some(SecretRef::Credential(name)),
         _ => {
             findings
-                .error(Code::BadReference, entry.node.span, "this does not say where the secret is found")
+                .error(Code::BadReference, entry.node.span, "this reference names no store")
                 .help(STORES);
             None
         }

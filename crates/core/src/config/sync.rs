@@ -82,7 +82,7 @@ pub(super) fn report_unused_zone(
         && let Some(every) = sync(merged, "every")
     {
         findings
-            .warning(Code::ZoneUnused, zone, "`timezone` has no effect beside `every`")
+            .warning(Code::ZoneUnused, zone, "`timezone` has no effect with `every`")
             .with_label(every, "a period is the same in every time zone")
             .help("remove it, or write `cron` to sync at a time of day");
     }

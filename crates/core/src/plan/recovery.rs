@@ -64,7 +64,7 @@ impl fmt::Display for PendingWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settling => {
-                f.write_str("the answer to the last write was lost; the platform is given time to settle")
+                f.write_str("the response to the last write was lost; the platform is given time to settle")
             }
             Self::Unlisted(Some(id)) => {
                 write!(f, "the platform answered that it connected it as {id}, and does not list that yet")

@@ -71,7 +71,7 @@ impl Problems {
             lines.push((Gravity::Warning, format!("{more} no longer declared")));
         }
         if self.unknown_ownership {
-            let what = "there is no state here, so it is not known which sources are managed; use the state \
+            let what = "there is no state here, so the managed sources are unknown; use the state \
                         directory of the process that applies (--state-dir)";
             lines.push((Gravity::Warning, what.to_owned()));
         }

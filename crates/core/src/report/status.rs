@@ -385,7 +385,7 @@ pub fn status(standings: &[SourceStatus], keeper: Option<&Keeper>, now: Timestam
         Some(keeper) => {
             let holder = escape::terminal_line(&keeper.holder);
             wrapped(
-                &format!("A daemon keeps them: {holder}, started {}.", humanize::ago(keeper.since, now)),
+                &format!("Daemon: {holder}, started {}.", humanize::ago(keeper.since, now)),
                 look,
             )
         }
@@ -402,7 +402,7 @@ fn notes(standing: &SourceStatus) -> Vec<String> {
     let reason = reason.map(|reason| format!("{mark} {name}: {}", escape::terminal_line(reason)));
     let expired = match &standing.suspended {
         Some(SuspendedUntil { until: Some(until), overdue: true, .. }) => Some(format!(
-            "! {name}: suspended until {until}, which has passed; take `suspend` out, or set a later date"
+            "! {name}: suspended until {until}, which has passed; remove `suspend`, or set a later date"
         )),
         _ => None,
     };

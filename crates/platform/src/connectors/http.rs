@@ -117,8 +117,8 @@ impl Connector for HttpConnector {
             Ok(Flow::Continue)
         })?;
         let more = match course {
-            PageOrder::End => ", and says that there is no other",
-            PageOrder::SinglePage => ", and does not speak of another",
+            PageOrder::End => ", and reports no other",
+            PageOrder::SinglePage => ", and mentions no other",
             PageOrder::Next(_) => " of several",
         };
         Ok(format!("the API answered: {count} records on the first page{more}"))

@@ -141,7 +141,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
     /// Refused, because the parser has rounded it.
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
         if self.path.is_empty() {
-            Err(E::custom("a number stands where records are expected"))
+            Err(E::custom("expected records, found a number"))
         } else {
             Ok(())
         }

@@ -19,7 +19,7 @@ const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// Error for version 1 certificates, which lack extensions with their purpose.
 pub(super) const SERVER_IS_VERSION_1: &str =
-    "the server's certificate is of X.509 version 1, which cannot be checked; make it anew as version 3";
+    "the server's certificate is of X.509 version 1, which cannot be checked; create it again as version 3";
 /// Name of this error in the MySQL driver.
 const VERSION_1: &str = "UnsupportedCertVersion";
 
@@ -154,7 +154,7 @@ impl Server {
             }
             sqlx::Error::Io(error) => connect_error(error),
             sqlx::Error::Tls(cause) if cause.to_string().contains(VERSION_1) => {
-                "no secure connection (TLS): \"sslcert\" is of X.509 version 1; make it anew as version 3"
+                "no secure connection (TLS): \"sslcert\" is of X.509 version 1; create it again as version 3"
                     .to_owned()
             }
             sqlx::Error::Tls(cause) => format!("no secure connection (TLS): {cause}"),
@@ -298,7 +298,7 @@ pub(super) fn connect_error(error: &std::io::Error) -> String {
             "the connection was refused: nothing listens at this host and port".to_owned()
         }
         ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => {
-            "the connection broke off; try again".to_owned()
+            "the connection was closed; try again".to_owned()
         }
         ErrorKind::TimedOut => "no answer (timeout)".to_owned(),
         _ if OutOfReach::caused(error) => OutOfReach.to_string(),

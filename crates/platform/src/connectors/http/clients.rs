@@ -51,7 +51,7 @@ pub(super) async fn of<'r>(reach: &'r ConnectorContext, url: &Url) -> Result<&'r
         // Clients do not resolve literal addresses.
         return match host.parse::<IpAddr>() {
             Ok(address) if address != at.ip() => Err(ReadError::new(
-                "--stand-in takes the place of an API by its name only, and \"base_url\" has an address",
+                "--stand-in replaces an API by its host name, but \"base_url\" has an address",
             )),
             _ => Ok(&reach.clients.stand_ins),
         };

@@ -322,7 +322,7 @@ fn connect_error(error: reqwest::Error) -> FetchError {
     let message = if reasons.contains("dns") || reasons.contains("resolve") {
         "the name of the API's host could not be resolved (DNS)"
     } else if reasons.contains("certificate") || reasons.contains("tls") || reasons.contains("handshake") {
-        "no secure connection to the API (TLS): its certificate is not accepted, or it speaks no TLS"
+        "no secure connection to the API (TLS): its certificate is not accepted, or it does not use TLS"
     } else if error.is_connect() {
         "no connection to the API's host"
     } else {

@@ -82,7 +82,7 @@ pub(super) fn failure(named: &DataFile, table: Option<&str>, error: &rusqlite::E
             None => "reading took too long".to_owned(),
         },
         Some(ErrorCode::TooBig) => format!("a value is larger than {} MiB", MAX_RECORD_BYTES >> 20),
-        _ => format!("SQLite says: {error}"),
+        _ => format!("SQLite: {error}"),
     };
     named.content_error(table.map_or_else(|| said.clone(), |table| format!("table \"{table}\": {said}")))
 }
