@@ -27,17 +27,25 @@ enum WholeKey {
 use Rank::{Certain, Likely, Perhaps};
 use WholeKey::{End, Word};
 
-const D: &[KeyName] =
-    &[KeyName("password", Certain, End), KeyName("passwd", Certain, End), KeyName("pwd", Certain, End)];
+const A: &[KeyName] = &[KeyName("contrasena", Certain, End)];
+const B: &[KeyName] = &[KeyName("keytab", Perhaps, Word)];
+const D: &[KeyName] = &[
+    KeyName("password", Certain, End),
+    KeyName("passwd", Certain, End),
+    KeyName("pwd", Certain, End),
+    KeyName("totpseed", Likely, End),
+    KeyName("otpseed", Likely, End),
+];
 const E: &[KeyName] = &[
     KeyName("passphrase", Certain, End),
     KeyName("passcode", Certain, End),
     KeyName("cookie", Likely, Word),
     KeyName("signature", Perhaps, Word),
+    KeyName("motdepasse", Certain, End),
     KeyName("sharedaccesssignature", Certain, End),
 ];
 const G: &[KeyName] = &[KeyName("sig", Perhaps, Word)];
-const H: &[KeyName] = &[KeyName("auth", Perhaps, Word)];
+const H: &[KeyName] = &[KeyName("auth", Perhaps, Word), KeyName("passwordhash", Likely, End)];
 const K: &[KeyName] = &[KeyName("webhook", Perhaps, Word), KeyName("hook", Perhaps, Word)];
 const L: &[KeyName] = &[
     KeyName("credential", Certain, End),
@@ -49,7 +57,9 @@ const N: &[KeyName] = &[
     KeyName("authorization", Certain, End),
     KeyName("authentication", Perhaps, Word),
     KeyName("pin", Perhaps, Word),
+    KeyName("login", Perhaps, Word),
 ];
+const O: &[KeyName] = &[KeyName("userinfo", Perhaps, End)];
 const P: &[KeyName] = &[KeyName("otp", Perhaps, Word)];
 const R: &[KeyName] = &[KeyName("bearer", Likely, Word)];
 const S: &[KeyName] = &[
@@ -75,8 +85,15 @@ const S: &[KeyName] = &[
     KeyName("keys", Perhaps, Word),
     KeyName("sas", Perhaps, Word),
 ];
-const T: &[KeyName] =
-    &[KeyName("secret", Certain, End), KeyName("jwt", Likely, Word), KeyName("pat", Perhaps, Word)];
+const T: &[KeyName] = &[
+    KeyName("secret", Certain, End),
+    KeyName("jwt", Likely, Word),
+    KeyName("pat", Perhaps, Word),
+    KeyName("passwort", Certain, End),
+    KeyName("kennwort", Certain, End),
+];
+const W: &[KeyName] = &[KeyName("pw", Certain, Word)];
+const X: &[KeyName] = &[KeyName("pfx", Perhaps, Word)];
 const Y: &[KeyName] = &[
     KeyName("apikey", Certain, End),
     KeyName("accesskey", Certain, End),
@@ -115,7 +132,9 @@ const Y: &[KeyName] = &[
 ];
 
 /// Suffix words that do not change the meaning: `password_base64`, `DB_PASS_2`.
-const QUALIFIERS: [&str; 18] = [
+const QUALIFIERS: [&str; 20] = [
+    "content",
+    "contents",
     "value",
     "text",
     "string",
@@ -140,6 +159,10 @@ const QUALIFIERS: [&str; 18] = [
 #[must_use]
 pub fn rank(key: &str) -> Option<Rank> {
     let key = key.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    // Hadoop puts the account after the name: `fs.azure.account.key.ACCOUNT.dfs.core.windows.net`.
+    if key.contains(".account.key.") {
+        return Some(Certain);
+    }
     let of_whole = ranked(key);
     of_whole.or_else(|| {
         let rest = without_qualifier(key)?;
@@ -150,6 +173,8 @@ pub fn rank(key: &str) -> Option<Rank> {
 
 fn ranked(key: &str) -> Option<Rank> {
     let names = match key.as_bytes().last()?.to_ascii_lowercase() {
+        b'a' => A,
+        b'b' => B,
         b'd' => D,
         b'e' => E,
         b'g' => G,
@@ -157,10 +182,13 @@ fn ranked(key: &str) -> Option<Rank> {
         b'k' => K,
         b'l' => L,
         b'n' => N,
+        b'o' => O,
         b'p' => P,
         b'r' => R,
         b's' => S,
         b't' => T,
+        b'w' => W,
+        b'x' => X,
         b'y' => Y,
         _ => return None,
     };

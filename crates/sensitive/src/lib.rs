@@ -6,6 +6,7 @@
 //! Invariant: pure; depends on no other module.
 
 mod keys;
+mod plain;
 mod scan;
 mod shapes;
 mod texts;
@@ -40,10 +41,25 @@ pub fn is_secret(key: &str, text: &str) -> bool {
         Rank::Perhaps => match keys::last_word(key).as_str() {
             "pin" | "otp" => shapes::is_code(text) || shapes::is_random(text),
             "auth" | "authentication" => !shapes::is_method(text),
+            "info" | "userinfo" | "login" => {
+                let is_user = |user: &str| {
+                    user.starts_with(|c: char| c.is_ascii_alphabetic()) && !user.contains([' ', '/'])
+                };
+                text.split_once(':').is_some_and(|(user, password)| {
+                    is_user(user)
+                        && !password.is_empty()
+                        && !password.starts_with(['/', ' '])
+                        && !is_number(password)
+                })
+            }
             "webhook" | "hook" => !shapes::is_ordinary(text) && text.len() > 8,
             _ => shapes::is_random(text),
         },
     }
+}
+
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || b":.".contains(&byte))
 }
 
 /// Returns true if a number is a secret as the value of `key`.
@@ -62,9 +78,26 @@ pub fn is_secret_number(key: &str, digits: &str) -> bool {
 /// table.
 #[must_use]
 pub fn named_value<'t>(text: impl Fn(&str) -> Option<&'t str>) -> Option<(&'static str, &'t str)> {
-    const NAMES: [&str; 9] =
-        ["name", "key", "header", "param", "parameter", "property", "field", "variable", "k"];
-    const VALUES: [&str; 3] = ["value", "val", "v"];
+    const NAMES: [&str; 16] = [
+        "name",
+        "key",
+        "header",
+        "param",
+        "parameter",
+        "property",
+        "field",
+        "variable",
+        "k",
+        "id",
+        "option",
+        "Name",
+        "Key",
+        "Header",
+        "NAME",
+        "KEY",
+    ];
+    const VALUES: [&str; 9] =
+        ["value", "val", "v", "content", "argument", "Value", "VALUE", "Content", "text"];
     let name = NAMES.iter().find_map(|key| text(key).filter(|name| rank(name).is_some()))?;
     let value = VALUES.iter().find(|key| text(key).is_some())?;
     Some((value, name))
@@ -78,9 +111,13 @@ pub fn name_for_next<'t>(element: &'t str, next: &str, of: usize) -> Option<&'t 
     let flag = element.strip_prefix('-').map(|name| name.trim_start_matches('-'));
     match flag {
         Some("u" | "user") if next.contains(':') => Some("password"),
+        // `-p` is more often a port.
+        Some("p" | "P") if next.len() >= 6 && shapes::is_random_in_query(next) => Some("password"),
         Some(name) => Some(name).filter(|name| !name.contains('=') && rank(name).is_some()),
         None if of == 2 && rank(element).is_some() => {
-            (shapes::is_random(next) || !find_secrets(next).is_empty()).then_some(element)
+            let is_value =
+                is_secret(element, next) && !shapes::is_ordinary(next) && !shapes::is_numbered_word(next);
+            (is_value || shapes::is_random(next) || !find_secrets(next).is_empty()).then_some(element)
         }
         None => None,
     }

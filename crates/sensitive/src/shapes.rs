@@ -174,10 +174,14 @@ pub(super) fn is_random_in_query(text: &str) -> bool {
 /// Returns true for mixed letters and digits, except a word followed by a number.
 fn mixed(text: &str) -> bool {
     let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
-    let word = text.trim_end_matches(|c: char| c.is_ascii_digit());
-    let named = word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
     let digits = text.bytes().any(|byte| byte.is_ascii_digit());
-    digits && letters > 1 && !named
+    digits && letters > 1 && !is_numbered_word(text)
+}
+
+/// Returns true for a word in lower case, with or without a number after it.
+pub(super) fn is_numbered_word(text: &str) -> bool {
+    let word = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-')
 }
 
 /// Returns true for a numeric code, such as a PIN.

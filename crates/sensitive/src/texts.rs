@@ -4,7 +4,7 @@
 
 use super::keys::{Rank, last_word, rank};
 use super::scan::work;
-use super::{is_secret, shapes};
+use super::{is_secret, plain, shapes};
 use std::ops::Range;
 
 /// Maximum bytes searched for a key or an address, which bounds the cost.
@@ -15,7 +15,8 @@ const MAX_SCAN_BYTES: usize = 1024;
 /// References such as `${NAME}` are not secrets.
 #[must_use]
 pub fn find_secrets(text: &str) -> Vec<Range<usize>> {
-    if !text.as_bytes().windows(2).any(may_start_secret) && !begins_shape(text) {
+    let begins_option = text.starts_with(['-', '/']);
+    if !begins_option && !text.as_bytes().windows(2).any(may_start_secret) && !begins_shape(text) {
         return Vec::new();
     }
     let mut found: Vec<Range<usize>> = addresses(text)
@@ -25,7 +26,10 @@ pub fn find_secrets(text: &str) -> Vec<Range<usize>> {
     found.extend(login(text));
     found.extend(pairs(text));
     found.extend(quoted_pairs(text));
-    found.extend(header(text));
+    found.extend(plain::logins(text));
+    found.extend(plain::lines(text));
+    found.extend(plain::commands(text));
+    found.extend(plain::markup(text));
     found.extend(flags(text));
     found.extend(schemes(text));
     found.extend(shapes::shapes(text));
@@ -53,8 +57,11 @@ fn may_start_secret(two: &[u8]) -> bool {
             | b"\":"
             | b"':"
             | b": "
+            | b" /"
+            | b"</"
+            | [b':', b'0'..=b'9' | b'*']
             | [b'@', _]
-            | [b'r' | b'R' | b'c' | b'C', b' ']
+            | [b'r' | b'R' | b'c' | b'C' | b'd', b' ']
     )
 }
 
@@ -220,17 +227,6 @@ fn quoted_pairs(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Finds the value of a header such as `X-Api-Key: VALUE`.
-fn header(text: &str) -> Option<Range<usize>> {
-    let (name, value) = text.split_once(": ")?;
-    let plain =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    let value = value.trim();
-    let at = text.len() - text.split_once(": ")?.1.trim_start().len();
-    let one_word = !value.contains(' ') || name.to_ascii_lowercase().ends_with("cookie");
-    (plain && one_word && is_secret(name, value)).then(|| at..at + value.len())
-}
-
 /// Finds `--password VALUE` and `-u user:VALUE`, as in a command line.
 fn flags(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
@@ -245,6 +241,13 @@ fn flags(text: &str) -> impl Iterator<Item = Range<usize>> {
             .collect(),
         false => Vec::new(),
     };
+    let joined = words.iter().filter_map(|(start, word)| {
+        let (flag, value) = word.trim_matches(['"', '\'']).split_once('=')?;
+        let (user, password) =
+            value.split_once(':').filter(|_| flag.starts_with('-') && flag.ends_with("user"))?;
+        let end = start + word.trim_end_matches(['"', '\'']).len();
+        (!user.is_empty() && is_literal(password)).then(|| end - password.len()..end)
+    });
     let found: Vec<Range<usize>> = words
         .windows(2)
         .filter_map(|two| {
@@ -261,6 +264,7 @@ fn flags(text: &str) -> impl Iterator<Item = Range<usize>> {
             let secret = !inner.starts_with('-') && !name.contains('=') && is_secret(name, inner);
             secret.then(|| start..start + inner.len())
         })
+        .chain(joined)
         .collect();
     found.into_iter()
 }

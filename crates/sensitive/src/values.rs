@@ -1,7 +1,7 @@
 //! Secrets in JSON values, as they are sent.
 
-use super::{find_secrets, is_secret, is_secret_number, looks_secret, name_for_next, named_value};
 use super::scan::work;
+use super::{find_secrets, is_secret, is_secret_number, looks_secret, name_for_next, named_value};
 use serde_json::{Map, Value};
 
 const MASK: &str = "***";
