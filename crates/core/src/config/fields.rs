@@ -160,6 +160,7 @@ fn cure(expected: &str, value: &TomlValue<'_>) -> Option<String> {
 /// Returns an example for a table that is often mistaken for a single value.
 fn example(key: &str) -> Option<String> {
     let example = match key {
+        "workspace" => "a header and the id below it: [workspace], id = \"…\"",
         "metadata" => "metadata = { description = \"…\" }",
         "connection_config" => "connection_config = { host = \"…\" }",
         "suspend" => "suspend = { reason = \"…\", until = 2026-12-01 }",
@@ -292,6 +293,13 @@ pub fn choice<T: Copy>(
     choices: &[(&'static str, T)],
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<T> {
+    let entry = of.get(key)?;
+    if !matches!(entry.node.value, TomlValue::String(_)) {
+        let quoted: Vec<String> = choices.iter().map(|(name, _)| format!("{name:?}")).collect();
+        let help = format!("write {}", quoted.join(" or "));
+        wrong_type(key, "a string", &entry.node, findings).help(help);
+        return None;
+    }
     let word = text(of, key, findings)?;
     chosen(key, word, choices, findings)
 }

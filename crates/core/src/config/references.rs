@@ -147,9 +147,7 @@ pub fn host_secret(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '
         Some(("file", name)) => Some(SecretRef::File(name)),
         Some(("credential", name)) => Some(SecretRef::Credential(name)),
         _ => {
-            findings
-                .error(Code::BadReference, entry.node.span, "this reference names no store")
-                .help(STORES);
+            findings.error(Code::BadReference, entry.node.span, "this reference names no store").help(STORES);
             None
         }
     }

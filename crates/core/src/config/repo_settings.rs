@@ -162,7 +162,9 @@ pub(super) fn parse_workspace_id(
             None => id,
         }),
         Err(error) => {
-            findings.error(Code::InvalidValue, span, error.to_string());
+            findings
+                .error(Code::InvalidValue, span, error.to_string())
+                .help("write the id that the platform shows");
             None
         }
     }

@@ -334,6 +334,9 @@ fn mistake<'m>(message: &'m str, before: &str, after: &str) -> Option<(&'m str, 
     if is_key && is_yaml(&format!("{before}{after}")) {
         return Some((message, Some("TOML writes `key = value`; `key: value` is YAML")));
     }
+    if is_key && after.starts_with(": ") {
+        return Some(("a key is followed by `=`", Some("write `=` in place of `:`")));
+    }
     let (_, what, help) = MISTAKES.iter().find(|(beginning, ..)| message.starts_with(beginning))?;
     Some((if what.is_empty() { message } else { what }, Some(help)))
 }
