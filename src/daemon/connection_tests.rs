@@ -208,8 +208,7 @@ fn soonest(tests: &[TestState]) -> Option<Timestamp> {
 impl DueTest {
     /// Returns the result for a test whose task panicked.
     pub(super) fn aborted_result(&self) -> TestEnded {
-        let message =
-            "internal error: the connection test panicked; retrying. Please report this bug";
+        let message = "internal error: the connection test panicked; retrying. Please report this bug";
         TestEnded {
             unit: self.unit.unit.clone(),
             name: self.name.clone(),

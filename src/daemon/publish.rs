@@ -17,7 +17,7 @@ use crate::observe::{
 use crate::plan::{ActionResult, ApplyOutcome, ErrorKind, WorkspacePlan};
 use crate::store::RunOutcome;
 use crate::sync::{SyncCall, SyncResult};
-use comparison::record_comparison;
+use comparison::{forget_comparison, record_comparison, restore_comparison};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -188,7 +188,9 @@ impl Publisher {
         let since = workspace.error.as_ref().map_or(now, |before| before.since);
         workspace.error =
             error.as_ref().map(|error| Problem { kind: error.kind, message: error.message.clone(), since });
-        if ended.plan.error.is_none() {
+        if ended.plan.error.is_some() {
+            forget_comparison(workspace);
+        } else {
             record_comparison(workspace, &ended.plan, ended.outcome.as_ref(), now);
         }
         if let Some(records) = &ended.records {
@@ -227,6 +229,7 @@ impl Publisher {
         desk.metrics.record_pass(took, true);
         record_pass(Arc::make_mut(&mut desk.passes), took, true, now);
         let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
+        restore_comparison(workspace);
         workspace.last_passed_at = Some(now);
         workspace.last_listed_at = Some(now);
         workspace.last_good_at = Some(now);

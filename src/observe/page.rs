@@ -3,7 +3,7 @@
 use super::folding::Folding;
 use super::plot::{self, Plot};
 use super::view::{ChangeRow, FailedWorkspace, PageContext, PageView, SourceRow, WithheldRow, WorkspaceView};
-use crate::model::{ErrorKind, WorkspaceRef};
+use crate::model::{ErrorKind, SourceLocation, WorkspaceRef};
 use crate::report::humanize;
 use crate::report::humanize::short_commit as short;
 use crate::store::RunRecord;
@@ -11,6 +11,7 @@ use askama::Template;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::borrow::Borrow;
+use std::collections::HashMap;
 
 /// Reload interval of a page in seconds.
 const REFRESH: u32 = 15;
@@ -62,6 +63,23 @@ pub(super) struct SourcePage<'a> {
     refresh: u32,
 }
 
+/// Failing sources with the same reasons.
+struct FailureGroup<'a> {
+    rows: Vec<&'a SourceRow>,
+    /// Statuses with their reason.
+    reasons: Vec<(Vec<&'static str>, &'a str)>,
+}
+
+impl FailureGroup<'_> {
+    /// Returns the position in the files if there is one source.
+    fn place(&self) -> Option<&SourceLocation> {
+        match self.rows.as_slice() {
+            [row] => Some(&row.at),
+            _ => None,
+        }
+    }
+}
+
 /// A sync in the history.
 struct RunRow {
     started_at: Timestamp,
@@ -96,6 +114,20 @@ impl<'a> OverviewPage<'a> {
         } else {
             "good"
         }
+    }
+
+    /// Groups the failing sources that have the same reasons.
+    fn failures(&self) -> Vec<FailureGroup<'_>> {
+        let mut groups: Vec<FailureGroup<'_>> = Vec::new();
+        let mut places = HashMap::new();
+        for row in &self.view.failing.listed {
+            let place = *places.entry(row.failures()).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some(group) => group.rows.push(row),
+                None => groups.push(FailureGroup { rows: vec![row], reasons: row.failures() }),
+            }
+        }
+        groups
     }
 
     fn is_folded(&self, workspace: &WorkspaceView) -> bool {

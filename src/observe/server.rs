@@ -112,7 +112,11 @@ async fn guard(With(desk): SharedAppState, request: Request, next: Next) -> Resp
         let text = "unknown host name; permit it in the host file: [http] hosts\n";
         (StatusCode::MISDIRECTED_REQUEST, text).into_response()
     } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "method not allowed; the page is read-only\n")
+        (
+            StatusCode::METHOD_NOT_ALLOWED,
+            [(header::ALLOW, "GET, HEAD")],
+            "method not allowed; the page is read-only\n",
+        )
             .into_response()
     } else {
         let answer = tokio::time::timeout(RESPONSE_TIMEOUT, next.run(request)).await;

@@ -198,8 +198,7 @@ async fn pass_report(state: &Store, plan: WorkspacePlan, pass: Pass) -> PassRepo
 
 /// Builds the result of a pass whose task panicked.
 fn aborted_pass(desired: &CompressedWorkspace, dry_run: bool) -> PassReport {
-    let message =
-        "internal error: the pass panicked; retrying. Please report this bug";
+    let message = "internal error: the pass panicked; retrying. Please report this bug";
     let error = WorkspaceError::new(ErrorKind::Fault, message.to_owned());
     let outcome = (!dry_run).then(|| ApplyOutcome { error: Some(error.clone()), ..ApplyOutcome::default() });
     PassReport {

@@ -1,7 +1,9 @@
 //! Records the result of a pass in the snapshot of its workspace.
 
 use crate::model::SourceName;
-use crate::observe::{ConfigStatus, DriftCorrection, UnmanagedSource, WithheldAction, WorkspaceSnapshot};
+use crate::observe::{
+    ConfigStatus, DriftCorrection, Facts, UnmanagedSource, WithheldAction, WorkspaceSnapshot,
+};
 use crate::plan::{Action, ActionResult, ApplyOutcome, Unmanaged, Withheld, WithheldReason, WorkspacePlan};
 use jiff::Timestamp;
 
@@ -10,6 +12,26 @@ const MAX_DRIFT_CORRECTIONS: usize = 20;
 
 /// Maximum number of named unmanaged sources per workspace.
 const MAX_UNMANAGED: usize = 100;
+
+/// Reason of an unknown state after a pass that could not compare.
+const NOT_COMPARED: &str = "in sync when last checked";
+
+/// Replaces "in sync" by "unknown" after a pass that could not compare the sources with the platform.
+pub(super) fn forget_comparison(workspace: &mut WorkspaceSnapshot) {
+    for facts in workspace.facts.iter_mut().filter(|facts| facts.config == ConfigStatus::InSync) {
+        facts.config = ConfigStatus::Unknown;
+        facts.why = Some(NOT_COMPARED.into());
+    }
+}
+
+/// Reverts [`forget_comparison`] after a pass that found nothing changed since the last good one.
+pub(super) fn restore_comparison(workspace: &mut WorkspaceSnapshot) {
+    let is_forgotten = |facts: &&mut Facts| facts.why.as_deref() == Some(NOT_COMPARED);
+    for facts in workspace.facts.iter_mut().filter(is_forgotten) {
+        facts.config = ConfigStatus::InSync;
+        facts.why = None;
+    }
+}
 
 /// Sets the state of each source from a plan and its outcome.
 pub(super) fn record_comparison(
@@ -81,17 +103,8 @@ fn set_source_state(
 }
 
 fn withheld_action(plan: &WorkspacePlan, withheld: &Withheld) -> WithheldAction {
-    let Withheld {
-        source,
-        name,
-        action,
-        code,
-        reason,
-        location: at,
-        allow,
-        refused: _,
-        changes: _,
-    } = withheld.clone();
+    let Withheld { source, name, action, code, reason, location: at, allow, refused: _, changes: _ } =
+        withheld.clone();
     let (action, word, code) = (action.as_str(), plan.word(action), code.as_str());
     WithheldAction { source, name, action, word, code, reason, at, allow }
 }

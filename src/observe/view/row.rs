@@ -138,8 +138,8 @@ fn data(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCell 
         Some(last) if last.outcome == RunOutcome::Running => return StatusCell::new("busy", "syncing now"),
         Some(last) if last.has_failed() => {
             let text = match &age {
-                Some(age) => format!("sync {}; last good {age}", last.outcome.as_str()),
-                None => format!("sync {}; never good", last.outcome.as_str()),
+                Some(age) => format!("sync {}; last success {age}", last.outcome.as_str()),
+                None => format!("sync {}; no success yet", last.outcome.as_str()),
             };
             return StatusCell::new("bad", text).with_reason(last.message.as_deref());
         }
@@ -152,7 +152,7 @@ fn data(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCell 
     match age {
         Some(age) => StatusCell::new("good", age),
         // Syncs before this start are known after the first pass.
-        None if source.sync.is_some() && facts.config == ConfigStatus::Unknown => {
+        None if source.sync.is_some() && facts.config == ConfigStatus::Unknown && facts.why.is_none() => {
             StatusCell::new("none", "unknown")
         }
         None if source.sync.is_some() => StatusCell::new("none", "never synced"),
