@@ -91,9 +91,8 @@ async fn handle_refusal(
     };
     let taken: Vec<usize> = rest.extract_if(.., is_taken).map(|ready| ready.action).collect();
     let refusal = if sent == 1 { format!("{}; ", error_chain(error)) } else { String::new() };
-    let because = format!(
-        "{refusal}an unmanaged source of this name is on the platform now; the next pass decides"
-    );
+    let because =
+        format!("{refusal}an unmanaged source of this name is on the platform now; the next pass decides");
     mark_not_applied(run, taken.into_iter().map(|action| (action, because.clone()))).await?;
     if sent > 1 && matches!(classify(error), FailureClass::Bisect) {
         bisect(batches, rest);

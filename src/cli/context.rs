@@ -337,7 +337,7 @@ pub(super) fn settings(common: &Common) -> Result<Settings, SettingsError> {
     let environment = Arc::new(|name: &str| std::env::var(name).ok());
     Settings::resolve(&common.flags(), environment).inspect_err(|error| {
         if let Some(explained) = error.render_diagnostics(common.stderr_has_color()) {
-            eprint!("{explained}");
+            super::output::eprint(&explained);
         }
     })
 }

@@ -70,7 +70,8 @@ pub(super) async fn run(common: &Common) -> Result<Exit, CommandError> {
             vec![Finding::bad("settings", Exit::Invalid, error_chain(&error), settings_todo(&error))]
         }
         Ok(settings) => {
-            let _ticking = Progress::activity(common, "checking the files, this host and the platform").tick();
+            let _ticking =
+                Progress::activity(common, "checking the files, this host and the platform").tick();
             examine(common, &settings).await
         }
     };

@@ -140,7 +140,7 @@ mod running {
                         if !reported && since.elapsed() >= WAIT_REPORT_DELAY {
                             reported = true;
                             let (folder, most) = (folder.display(), JOIN_TIMEOUT.as_secs());
-                            eprintln!("waiting up to {most} s for the command that uses {folder} to end");
+                            note!("waiting up to {most} s for the command that uses {folder} to end");
                         }
                         tokio::time::sleep(Duration::from_millis(20)).await;
                     }

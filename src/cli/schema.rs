@@ -42,7 +42,10 @@ async fn find(place: &CommandContext, selector: &Selector, source: &str) -> Resu
         return match ids.as_slice() {
             [id] => schema(place, &desired.unit, id).await,
             [] => Err(failed(format!("{source} is not connected; run `wellspring apply` first"))),
-            _ => Err(failed(format!("the platform has several sources called {:?}; remove all but one of them there", declared.name))),
+            _ => Err(failed(format!(
+                "the platform has several sources called {:?}; remove all but one of them there",
+                declared.name
+            ))),
         };
     }
     selector.require_matches(&place.reading, "declared source", "`wellspring show` lists them")?;

@@ -193,9 +193,7 @@ impl KnownState {
         }
         let standing = |(name, owned): (&SourceName, &Arc<ManagedSource>)| {
             let mut record = self.record(name, Stands::Unknown);
-            record
-                .reason
-                .get_or_insert_with(|| format!("{file} has errors, so its sources are unknown"));
+            record.reason.get_or_insert_with(|| format!("{file} has errors, so its sources are unknown"));
             SourceStatus::of_undeclared((&label, unit), (name, owned), Stands::Unknown, record)
         };
         self.inventory.managed.iter().map(standing).collect()

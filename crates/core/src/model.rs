@@ -34,8 +34,8 @@ pub use desired::{
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef};
 pub use inventory::{
-    Answered, Connection, DeclarationHash, Forgotten, Former, Intent, IntentKind, Inventory, LastApplied, ManagedSource,
-    ReadbackMap, ReadbackState, SentConnect,
+    Answered, Connection, DeclarationHash, Forgotten, Former, Intent, IntentKind, Inventory, LastApplied,
+    ManagedSource, ReadbackMap, ReadbackState, SentConnect,
 };
 pub use observed::{ObservedSource, Readback, is_hidden, is_masked};
 pub use policy::{Adopt, Limit, MetadataPolicy, OnConflict, Policy, Prune};

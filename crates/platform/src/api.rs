@@ -184,7 +184,8 @@ async fn read(body: Body) -> Result<Vec<u8>, ApiResponse> {
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| ApiResponse::refused(StatusCode::BAD_REQUEST, "the request body is incomplete"))?;
+        let piece = piece
+            .map_err(|_| ApiResponse::refused(StatusCode::BAD_REQUEST, "the request body is incomplete"))?;
         if bytes.len() + piece.len() > MAX_BODY_BYTES {
             drain(pieces).await;
             return Err(too_large());

@@ -74,7 +74,8 @@ pub(in crate::cli) fn limit(text: &str) -> Result<Limit, String> {
 
 /// Parses a number of entries.
 pub(super) fn count(text: &str) -> Result<usize, String> {
-    text.parse().map_err(|_| "write a whole number, such as 30".to_owned())
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "write a whole number from 1, such as 30".to_owned())
 }
 
 #[cfg(test)]

@@ -128,7 +128,7 @@ pub(in crate::cli) struct LimitArgs {
     #[arg(long)]
     pub(in crate::cli) prune: bool,
     /// Maximum removals per hour: a number, or a percentage such as 30%
-    #[arg(long, value_name = "N", value_parser = limit)]
+    #[arg(long, value_name = "N", value_parser = limit, allow_negative_numbers = true)]
     pub(in crate::cli) max_cleanup: Option<Limit>,
 }
 

@@ -140,7 +140,9 @@ fn the_advice_on_settings_that_cannot_be_read_is_about_what_is_wrong_with_them()
     let host = scene.tree.path().join("host.toml");
     std::fs::write(&host, "[daemon]\nmode = \"aply\"\n").unwrap();
     let host = host.to_str().unwrap();
-    assert!(advice(&["doctor", "--config", host], "").contains("fix the errors shown above in the host file"));
+    assert!(
+        advice(&["doctor", "--config", host], "").contains("fix the errors shown above in the host file")
+    );
     assert!(advice(&["doctor", "--config", "/no/such/file"], "").contains("name a file that exists"));
     assert!(advice(&["doctor"], "[").contains("WELLSPRING_VARIABLES"));
 }

@@ -137,7 +137,8 @@ fn of_action(
 ) -> SectionRow {
     let verbose = much == Detail::Everything;
     let (mark, tone) = mark(unit, &action.step);
-    let mut row = SectionRow::new(mark, tone, action.source.as_str(), &action.name, unit.word(action.step.kind()));
+    let mut row =
+        SectionRow::new(mark, tone, action.source.as_str(), &action.name, unit.word(action.step.kind()));
     row.detail = detail(unit, action, verbose);
     if result.is_none() && matches!(action.step, Step::Replace { .. }) && !unit.in_place {
         row.detail = join(std::mem::take(&mut row.detail), NOT_IN_PLACE);

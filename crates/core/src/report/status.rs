@@ -245,7 +245,9 @@ impl SourceStatus {
             },
         );
         let data = match (&self.suspended, self.stale_since, self.last_success) {
-            _ if self.state == SourceState::Unknown || self.freshness == Some("unknown") => "unknown".to_owned(),
+            _ if self.state == SourceState::Unknown || self.freshness == Some("unknown") => {
+                "unknown".to_owned()
+            }
             (Some(SuspendedUntil { overdue: true, .. }), ..) => "suspended, expired".to_owned(),
             (Some(_), ..) => "suspended".to_owned(),
             (None, Some(since), _) => format!("stale since {}", humanize::ago(since, now)),
@@ -384,10 +386,7 @@ pub fn status(standings: &[SourceStatus], keeper: Option<&Keeper>, now: Timestam
     out.push_str(&match keeper {
         Some(keeper) => {
             let holder = escape::terminal_line(&keeper.holder);
-            wrapped(
-                &format!("Daemon: {holder}, started {}.", humanize::ago(keeper.since, now)),
-                look,
-            )
+            wrapped(&format!("Daemon: {holder}, started {}.", humanize::ago(keeper.since, now)), look)
         }
         None => "No daemon runs on this state.\n".to_owned(),
     });

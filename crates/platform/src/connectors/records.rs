@@ -140,11 +140,7 @@ impl<'de> Visitor<'de> for Seek<'_> {
 
     /// Refused, because the parser has rounded it.
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        if self.path.is_empty() {
-            Err(E::custom("expected records, found a number"))
-        } else {
-            Ok(())
-        }
+        if self.path.is_empty() { Err(E::custom("expected records, found a number")) } else { Ok(()) }
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
