@@ -282,3 +282,35 @@ fn warnings_about_the_host_are_on_the_page() {
     assert_eq!(site.json()["host_warnings"][0], warning);
     daemon.wait_for_line(warning);
 }
+
+#[test]
+fn nothing_is_called_in_sync_while_the_platform_cannot_be_asked() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[("alpha", "a.example.com"), ("beta", "b.example.com")]);
+    let daemon = scene.command(&["run", "--interval", "1s", "--listen=127.0.0.1:0"]).spawn();
+    let site = Site::of(&daemon);
+    let totals = |name: &str| site.json()["totals"][name].as_u64().unwrap();
+    until("all is in sync", || totals("in_sync") == 2);
+    scene.platform.script_always("list", Fault::status(503, "maintenance"));
+    until("nothing is in sync", || totals("in_sync") == 0 && totals("unknown") == 2);
+    assert!(site.get("/").body.contains("in sync when last checked"));
+    scene.platform.heal();
+    until("all is in sync again", || totals("in_sync") == 2 && totals("unknown") == 0);
+}
+
+#[test]
+fn failing_sources_with_the_same_reason_share_one_card() {
+    let scene = Scene::new();
+    scene.platform.semantics(|semantics| {
+        semantics.test_connection = TestManner::FailsFor(vec!["dead.example.com".into()]);
+    });
+    let dead = ["a", "b", "c"].map(|key| (key, "dead.example.com"));
+    scene.declare("ws_one", &[&dead[..], &[("alive", "alive.example.com")]].concat());
+    let daemon = scene.command(&["run", "--interval", "1h", "--listen=127.0.0.1:0"]).spawn();
+    let site = Site::of(&daemon);
+    until("three fail", || site.json()["totals"]["failing"] == 3);
+    let page = site.get("/").body;
+    let failing = page.split_once("<h2>Failing").unwrap().1.split_once("</section>").unwrap().0;
+    assert_eq!(failing.matches("cannot connect").count(), 1, "{failing}");
+    assert_eq!(failing.matches("<a href=").count(), 3, "{failing}");
+}
