@@ -290,3 +290,31 @@ fn a_secret_goes_to_the_workspaces_and_hosts_that_the_host_lists_only() {
         );
     }
 }
+
+fn packaged(path: &str) -> String {
+    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn the_pre_commit_hooks_run_for_commits_that_only_delete() {
+    let hooks = packaged(".pre-commit-hooks.yaml");
+    let hooks: Vec<&str> = hooks.split("- id: ").skip(1).collect();
+    assert_eq!(hooks.len(), 2);
+    for hook in hooks {
+        assert!(hook.contains("\n  always_run: true\n") && hook.contains("\n  pass_filenames: false\n"), "{hook}");
+    }
+}
+
+#[test]
+fn the_templates_for_ci_pin_what_they_use_and_keep_no_credentials() {
+    let workflow = packaged("packaging/ci/github.yml");
+    let uses: Vec<&str> = workflow.split("uses: ").skip(1).collect();
+    assert!(!uses.is_empty());
+    for step in uses {
+        let (action, rest) = step.split_once(['\n', ' ']).unwrap();
+        let (_, commit) = action.split_once('@').unwrap();
+        assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{action}");
+        let is_checkout = action.starts_with("actions/checkout");
+        assert!(!is_checkout || rest.contains("persist-credentials: false"), "{rest}");
+    }
+}
