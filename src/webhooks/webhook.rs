@@ -69,7 +69,7 @@ impl Webhook {
                 Ok(()) => metrics.record_notification("sent"),
                 Err(failure) => {
                     metrics.record_notification("failed");
-                    tracing::warn!("gave up sending a notice to a webhook: {}", failure.reason);
+                    tracing::warn!("a notice to a webhook was given up: {}", failure.reason);
                 }
             }
         }
