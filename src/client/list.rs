@@ -28,9 +28,10 @@ pub(super) fn decode(
             RemoteErrorKind::Refused { status: reply.status.as_u16(), message: clean(&reason(&reply.body)) }
         }
         ListError::Conflict => RemoteErrorKind::Conflict(clean(&reason(&reply.body))),
-        ListError::MoreRows { field } => {
-            RemoteErrorKind::Partial(format!("`{}` is present in addition to `data`", message::printable(&field)))
-        }
+        ListError::MoreRows { field } => RemoteErrorKind::Partial(format!(
+            "`{}` is present in addition to `data`",
+            message::printable(&field)
+        )),
         ListError::Malformed(reason) => RemoteErrorKind::Malformed(reason),
     })
 }

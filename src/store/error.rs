@@ -58,7 +58,7 @@ pub enum StoreError {
     /// The fingerprint key file does not contain a key.
     #[error(
         "the fingerprint key {path} is not 32 bytes long; restore it from a backup, or move it away and run again: \
-         secrets are then compared anew after their next change"
+         secrets are then compared again after their next change"
     )]
     Key {
         /// The file.

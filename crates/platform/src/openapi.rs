@@ -20,7 +20,7 @@ pub(super) fn document() -> String {
             "license": { "name": "MIT OR Apache-2.0" },
             "description":
                 "Connects, lists, syncs, tests and removes the data sources of a workspace. Every answer is an \
-                 envelope of `status`, `message` and `data`. Unknown fields are ignored. The paths may stand \
+                 envelope of `status`, `message` and `data`. Unknown fields are ignored. The paths may follow \
                  below any prefix, such as `/jarvispy/my-org/my-user`.",
         },
         "servers": [{ "url": "/api/v1" }],

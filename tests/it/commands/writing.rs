@@ -301,7 +301,10 @@ fn the_pre_commit_hooks_run_for_commits_that_only_delete() {
     let hooks: Vec<&str> = hooks.split("- id: ").skip(1).collect();
     assert_eq!(hooks.len(), 2);
     for hook in hooks {
-        assert!(hook.contains("\n  always_run: true\n") && hook.contains("\n  pass_filenames: false\n"), "{hook}");
+        assert!(
+            hook.contains("\n  always_run: true\n") && hook.contains("\n  pass_filenames: false\n"),
+            "{hook}"
+        );
     }
 }
 

@@ -159,7 +159,7 @@ impl Paging {
         let (from, to) = (walk.pages, walk.pages + 1);
         Err(ReadError::new(format!(
             "{moved} records of page {from} are on page {to} again: they moved while the pages were read; \
-             write key = with the field that tells records apart, and each is taken once"
+             write key = with the field that identifies a record, and each is taken once"
         )))
     }
 
