@@ -238,12 +238,14 @@ fn an_update_in_place_is_called_an_update_wherever_it_is_named() {
     }
     scene.platform.semantics(|semantics| semantics.refused = vec!["alpha".to_owned()]);
     scene.tree.write("workspaces/one.toml", &ONE.replace("a.example", "c.example"));
-    assert!(scene.wellspring(&["plan"]).stdout.contains("~ alpha  update"));
+    let plan = scene.wellspring(&["plan"]).stdout;
+    assert!(plan.contains("Plan: 1 to update in place."), "{plan}");
     assert_eq!(scene.wellspring(&["apply", "--yes"]).code, Some(1));
     let table = scene.wellspring(&["status"]).stdout;
     assert!(table.contains("✗ ws_one/alpha: update failed: "), "{table}");
     let changes = scene.wellspring(&["history", "--changes"]).stdout;
-    assert!(changes.contains("update") && !changes.contains("replace"), "{changes}");
+    let newest = changes.lines().nth(1).unwrap();
+    assert!(newest.contains("  update  ") && newest.contains("  failed  "), "{changes}");
     let changes = json(&scene.wellspring(&["history", "--changes", "--format", "json"]).stdout);
     assert_eq!(
         (&changes["changes"][0]["action"], &changes["changes"][0]["in_place"]),
