@@ -171,7 +171,7 @@ fn a_saved_plan_of_one_workspace_is_applied_to_that_one() {
     check(
         &scene.wellspring(&["apply", file.to_str().unwrap(), "ws_one", "-y"]),
         64,
-        "applied as it was made",
+        "applied unchanged",
     );
     check(&scene.wellspring(&["apply", file.to_str().unwrap(), "-y"]), 0, "");
     assert!(scene.holds("ws_two", &[("gamma", "c.example.com")]) && scene.holds("ws_one", &[]));
@@ -208,7 +208,7 @@ fn what_init_writes_can_be_filled_by_pull_or_by_hand() {
     let validate = run(&["validate"]);
     check(&validate, 3, "`sources = {}` declares that the workspace has no sources, but sources follow");
     assert_eq!(validate.stderr.matches("error[").count(), 1, "{validate:#?}");
-    check(&run(&["pull"]), 3, "fix them first");
+    check(&run(&["pull"]), 3, "fix the errors first");
     std::fs::write(&example, scaffold).unwrap();
     check(&run(&["pull"]), 0, "wrote  workspaces/example.toml: 1 source");
     assert!(std::fs::read_to_string(&example).unwrap().contains("[sources.orders]"));

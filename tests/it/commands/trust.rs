@@ -107,7 +107,7 @@ fn the_token_goes_to_another_origin_only_when_the_host_names_it() {
     let first = run(&["apply", "-y"]).run();
     assert_eq!(first.code, Some(0), "{first:#?}");
     let warned = run(&["doctor"]).run();
-    assert!(warned.stdout.contains("only wellspring.toml says"), "{warned:#?}");
+    assert!(warned.stdout.contains("only wellspring.toml names"), "{warned:#?}");
 
     for moved in [settings(&other), "[platform]\nurl = \"local\"\n".to_owned()] {
         scene.tree.write("wellspring.toml", &moved);

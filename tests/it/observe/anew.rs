@@ -79,17 +79,17 @@ fn a_failed_sync_of_the_new_one_is_no_good_one_of_the_old_one() {
     scene.platform.remove("ws_one", "user", "alpha");
     daemon.signal("USR1");
     until("its sync failed", || site.json()["totals"]["failing"] == 1);
-    shown_as_never_good(&scene, &site, "sync failed; never good");
+    shown_as_never_good(&scene, &site, "sync failed; no success yet");
     // Nor after a pass that reads the runs anew.
     let lists = scene.platform.calls_to("list").len();
     daemon.signal("USR1");
     until("it looked again", || scene.platform.calls_to("list").len() > lists);
-    shown_as_never_good(&scene, &site, "sync failed; never good");
+    shown_as_never_good(&scene, &site, "sync failed; no success yet");
     drop(daemon);
     let daemon = scene.command(&["run", "--interval", "1h", "--listen=127.0.0.1:0"]).spawn();
     let site = Site::of(&daemon);
     until("a new daemon knows of it", || site.json()["totals"]["failing"] == 1);
-    shown_as_never_good(&scene, &site, "sync failed; never good");
+    shown_as_never_good(&scene, &site, "sync failed; no success yet");
 }
 
 #[test]
@@ -101,5 +101,5 @@ fn what_another_process_connects_anew_was_never_synced_either() {
     assert_eq!(scene.wellspring(&["sync", "ws_one/alpha"]).code, Some(1));
     daemon.signal("USR1");
     until("the daemon knows of it", || site.json()["totals"]["failing"] == 1);
-    shown_as_never_good(&scene, &site, "sync failed; never good");
+    shown_as_never_good(&scene, &site, "sync failed; no success yet");
 }

@@ -87,7 +87,7 @@ fn a_webhook_that_never_answers_holds_up_neither_passes_nor_the_end() {
     daemon.signal("TERM");
     let finished = daemon.finish();
     assert_eq!(finished.code, Some(0), "{finished:#?}");
-    assert!(finished.stderr.contains("what waits for it is dropped"), "{finished:#?}");
+    assert!(finished.stderr.contains("its queued notices are dropped"), "{finished:#?}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn what_is_wrong_comes_first_and_rejected_files_above_everything() {
         assert!(page.body.contains(tile), "heading and tiles agree: {tile}");
     }
     assert!(page.body.contains("cannot connect") && page.body.contains("moving house"));
-    assert!(page.body.contains("that date has passed: take `suspend` out"), "{}", page.body);
+    assert!(page.body.contains("that date has passed: remove `suspend`"), "{}", page.body);
     assert!(page.body.contains("http-equiv=\"refresh\""), "it refreshes itself");
     // The change appears with its file and commit.
     assert!(
@@ -192,7 +192,7 @@ fn before_a_pass_has_looked_all_is_unknown_also_what_was_synced_before() {
     let row = &json["workspaces"]["listed"][0]["sources"]["listed"][0];
     assert_eq!((&row["config"]["text"], &row["data"]["text"]), (&"unknown".into(), &"unknown".into()));
     let page = site.get("/").body;
-    for wanted in ["<h1>1 source not looked at yet</h1>", "<b>1</b>unknown", "Unknown until the first check."]
+    for wanted in ["<h1>1 source not checked yet</h1>", "<b>1</b>unknown", "Unknown until the first check."]
     {
         assert!(page.contains(wanted), "no {wanted:?} in {page}");
     }

@@ -58,7 +58,7 @@ async fn an_api_of_this_host_is_not_read_for_others() {
     }
     assert!(said(&format!("http://api.example.com:{port}/")).await.contains("1 records"), "a stand-in is");
     let other = said(&format!("http://10.255.255.1:{port}/")).await;
-    assert!(other.contains("--stand-in takes the place of an API by its name only"), "{other}");
+    assert!(other.contains("--stand-in replaces an API by its host name"), "{other}");
     running.stop().await;
 
     let config = json!({ "base_url": format!("http://127.0.0.1:{port}") });

@@ -147,10 +147,10 @@ fn an_emptied_directory_removes_nothing() {
     assert_eq!(plan.code, Some(3), "{plan:#?}");
     assert!(plan.stderr.contains("no wellspring.toml and no other file any more"), "{plan:#?}");
     scene.declare("ws_one", &[A, B, ("gamma", "c.example.com")]);
-    daemon.wait_for_line("wellspring.toml is gone");
+    daemon.wait_for_line("wellspring.toml is missing");
     until("what comes back is served", || scene.platform.names("ws_one", "user").len() == 3);
     scene.tree.write("wellspring.toml", &settings);
-    daemon.wait_for_line("wellspring.toml is there now");
+    daemon.wait_for_line("wellspring.toml was found");
     assert_eq!(scene.platform.calls_to("cleanup").len(), 0);
 }
 
@@ -192,7 +192,7 @@ fn a_removed_directory_removes_nothing_and_its_return_is_noticed() {
     let (scene, daemon) = settled();
     let away = scene.state.join("away");
     std::fs::rename(scene.tree.path(), &away).unwrap();
-    daemon.wait_for_line("everything stays as it is");
+    daemon.wait_for_line("all sources stay unchanged");
     nothing_is_removed(&scene, &daemon);
     std::fs::rename(&away, scene.tree.path()).unwrap();
     scene.declare("ws_one", &[A]);

@@ -46,10 +46,10 @@ fn a_firing_without_an_answer_is_spent() {
     scene.platform.script("sync", Fault::DropAfterActing);
     scene.tree.write("workspaces/one.toml", &synced("alpha", "every = \"1h\"", "a.example.com"));
     let daemon = scene.daemon();
-    daemon.wait_for_line("sync without an answer");
+    daemon.wait_for_line("sync without a response");
     let lists = scene.platform.calls_to("list").len();
     daemon.signal("USR1");
-    daemon.wait_for_line("looking at everything now");
+    daemon.wait_for_line("checking all workspaces now");
     until("it looked", || scene.platform.calls_to("list").len() > lists);
     assert_eq!(scene.platform.calls_to("sync").len(), 1);
 }
