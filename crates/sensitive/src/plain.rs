@@ -6,7 +6,7 @@ use super::{Rank, is_secret, rank, shapes};
 use std::ops::Range;
 
 /// Returns the words of a text with their positions, without quotes around them.
-fn words<'t>(text: &'t str, ends: fn(char) -> bool) -> impl Iterator<Item = (usize, &'t str)> {
+fn words(text: &str, ends: fn(char) -> bool) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     text.split(ends).filter_map(move |word| {
         let start = at;
@@ -47,7 +47,7 @@ fn password_of_login(word: &str) -> Option<Range<usize>> {
         let is_number = password.bytes().all(|byte| byte.is_ascii_digit());
         let is_password = !is_number && !password.starts_with(':') && (has_port_or_path || !is_word);
         let start = user.len() + 1;
-        return (is_user(user) && is_password && is_literal(password)).then(|| start..login.len());
+        return (is_user(user) && is_password && is_literal(password)).then_some(start..login.len());
     }
     let (user, password) = login.split_once('/')?;
     let has_port = host.trim_start_matches('/').split_once(':').is_some_and(|(_, port)| {
@@ -56,7 +56,7 @@ fn password_of_login(word: &str) -> Option<Range<usize>> {
             .is_some_and(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
     });
     let is_password = !password.contains('/') && (has_port || host.starts_with("//")) && is_literal(password);
-    (is_user(user) && is_password).then(|| user.len() + 1..login.len())
+    (is_user(user) && is_password).then_some(user.len() + 1..login.len())
 }
 
 /// Finds `NAME: VALUE` and `NAME = VALUE` on lines of their own, and headers within quotes.
@@ -132,7 +132,7 @@ pub(super) fn commands(text: &str) -> impl Iterator<Item = Range<usize>> {
             before = [user, flag, word];
             let is_netrc = login == "login" && !user.is_empty() && flag == "password";
             let whole = start..start + word.len();
-            let is_option = PROGRAMS.iter().any(|known| *known == (program, flag));
+            let is_option = PROGRAMS.contains(&(program, flag));
             let name = word.rsplit('/').next().unwrap_or_default();
             let is_mysql = |name: &str| name.starts_with("mysql") || name.starts_with("mariadb");
             if !word.starts_with('-') && (is_mysql(name) || PROGRAMS.iter().any(|(known, _)| *known == name))

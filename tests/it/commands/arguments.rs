@@ -168,11 +168,7 @@ fn a_saved_plan_of_one_workspace_is_applied_to_that_one() {
     let scene = two_workspaces();
     let file = scene.state.join("two.plan");
     check(&scene.wellspring(&["plan", "ws_two", "--out", file.to_str().unwrap()]), 0, "1 to connect");
-    check(
-        &scene.wellspring(&["apply", file.to_str().unwrap(), "ws_one", "-y"]),
-        64,
-        "applied unchanged",
-    );
+    check(&scene.wellspring(&["apply", file.to_str().unwrap(), "ws_one", "-y"]), 64, "applied unchanged");
     check(&scene.wellspring(&["apply", file.to_str().unwrap(), "-y"]), 0, "");
     assert!(scene.holds("ws_two", &[("gamma", "c.example.com")]) && scene.holds("ws_one", &[]));
 }

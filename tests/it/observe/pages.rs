@@ -192,8 +192,7 @@ fn before_a_pass_has_looked_all_is_unknown_also_what_was_synced_before() {
     let row = &json["workspaces"]["listed"][0]["sources"]["listed"][0];
     assert_eq!((&row["config"]["text"], &row["data"]["text"]), (&"unknown".into(), &"unknown".into()));
     let page = site.get("/").body;
-    for wanted in ["<h1>1 source not checked yet</h1>", "<b>1</b>unknown", "Unknown until the first check."]
-    {
+    for wanted in ["<h1>1 source not checked yet</h1>", "<b>1</b>unknown", "Unknown until the first check."] {
         assert!(page.contains(wanted), "no {wanted:?} in {page}");
     }
 }

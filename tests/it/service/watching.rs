@@ -26,6 +26,11 @@ fn without_instances_or_watches_a_change_is_found_by_looking_and_that_is_said_on
         until("the change is found", || scene.holds("ws_one", &[A, B]));
         scene.declare("ws_one", &[B]);
         until("the next one too", || scene.holds("ws_one", &[B]));
-        assert_eq!(daemon.stderr().matches("file watching is not available").count(), 1, "{limit}: {}", daemon.stderr());
+        assert_eq!(
+            daemon.stderr().matches("file watching is not available").count(),
+            1,
+            "{limit}: {}",
+            daemon.stderr()
+        );
     }
 }
