@@ -216,7 +216,23 @@ impl ApiReader {
     pub async fn fetch_listing(&self, unit: &WorkspaceRef) -> Result<Listing, RemoteError> {
         let mut call = self.call(Endpoint::List, unit);
         call.limit = LIST_LIMIT;
-        self.0.call(&call).await.map(Listing)
+        match self.0.call(&call).await {
+            Err(error) if error.is_missing_endpoint() && self.speaks_account_dialect(unit).await => {
+                Err(call.error(RemoteErrorKind::AccountDialect(self.0.settings().base_url.to_string())))
+            }
+            listed => listed.map(Listing),
+        }
+    }
+
+    /// Returns true if the platform lists a whole account instead of a workspace.
+    ///
+    /// Reads only the form of the response, because its rows may contain passwords.
+    async fn speaks_account_dialect(&self, unit: &WorkspaceRef) -> bool {
+        let mut call = self.call(Endpoint::AccountList, unit);
+        call.scope = None;
+        call.limit = LIST_LIMIT;
+        let listed = self.0.call(&call).await;
+        listed.is_ok_and(|reply| answer::is_list(&reply.body))
     }
 
     /// Parses a list.

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::model::SourceId;
 use reqwest::StatusCode;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// An envelope that reports success, or failures of specific sources.
 struct AcceptedEnvelope {
@@ -20,6 +22,18 @@ struct AcceptedEnvelope {
     errors: Vec<ItemError>,
     /// Reason for the sources that the response does not mention.
     unattributed_failure: Option<String>,
+}
+
+/// Returns true if the body is a successful list, whatever its rows contain.
+pub(super) fn is_list(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        status: Cow<'a, str>,
+        #[expect(dead_code, reason = "only its form matters")]
+        data: Vec<IgnoredAny>,
+    }
+    serde_json::from_slice::<Envelope<'_>>(body).is_ok_and(|envelope| envelope.status == "success")
 }
 
 pub(super) fn connect(

@@ -12,6 +12,8 @@ pub enum Endpoint {
     Setup,
     /// `GET …/list`
     List,
+    /// `GET …/list` without a workspace, as the account dialect has it.
+    AccountList,
     /// `POST …/test-connection`
     TestConnection,
     /// `GET …/schema`
@@ -31,6 +33,7 @@ impl Endpoint {
         match self {
             Self::Setup => "setup",
             Self::List => "list",
+            Self::AccountList => "account-list",
             Self::TestConnection => "test-connection",
             Self::Schema => "schema",
             Self::Connect => "connect",
@@ -48,7 +51,7 @@ impl Endpoint {
     fn attempt(self) -> &'static str {
         match self {
             Self::Setup => "prepare the client for",
-            Self::List => "list the sources of",
+            Self::List | Self::AccountList => "list the sources of",
             Self::TestConnection => "test a connection in",
             Self::Schema => "read a schema in",
             Self::Connect => "connect sources in",
@@ -149,6 +152,11 @@ pub enum RemoteErrorKind {
         /// Limit in bytes after decompression.
         limit: usize,
     },
+    /// The list of a workspace is missing, and the list of the whole account is there.
+    #[error(
+        "{0} has no workspaces: the platform speaks the account dialect of the API, which is not supported"
+    )]
+    AccountDialect(String),
     /// A redirect, which is never followed.
     #[error("the platform redirects, which is not followed: {0}")]
     Redirected(String),
@@ -203,6 +211,12 @@ impl RemoteError {
             )
     }
 
+    /// Returns true if there is no such path or method (404, 405).
+    #[must_use]
+    pub fn is_missing_endpoint(&self) -> bool {
+        matches!(self.kind, RemoteErrorKind::Refused { status: 404 | 405, .. })
+    }
+
     /// Returns true if the token is the reason: rejected (401) or unreadable.
     ///
     /// Every other request to this platform will fail too.
@@ -251,6 +265,9 @@ impl RemoteError {
             RemoteErrorKind::Refused { .. } => "fix the rejected definition",
             RemoteErrorKind::Malformed(_) | RemoteErrorKind::Redirected(_) => {
                 "check that the URL leads to the platform's Data API"
+            }
+            RemoteErrorKind::AccountDialect(_) => {
+                "use a platform whose API has workspaces, or the platform's own tools"
             }
             RemoteErrorKind::Partial(_) => "an incomplete list is not used",
             RemoteErrorKind::TooLarge { .. } => "an incomplete response is not used",

@@ -19,8 +19,12 @@ pub(super) fn url(
     query: &[(&str, &str)],
 ) -> Url {
     let mut url = base.url().clone();
-    let workspace = percent_encoded(workspace.as_str());
-    url.set_path(&format!("{}/api/v1/data/{workspace}/{endpoint}", url.path().trim_end_matches('/')));
+    let base_path = url.path().trim_end_matches('/').to_owned();
+    let path = match endpoint {
+        Endpoint::AccountList => "list".to_owned(),
+        _ => format!("{}/{endpoint}", percent_encoded(workspace.as_str())),
+    };
+    url.set_path(&format!("{base_path}/api/v1/data/{path}"));
     let values: Vec<String> =
         query.iter().map(|(key, value)| format!("{key}={}", percent_encoded(value))).collect();
     url.set_query((!values.is_empty()).then(|| values.join("&")).as_deref());

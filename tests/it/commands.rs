@@ -3,6 +3,7 @@
 //! One is the local platform, the other misbehaves on demand.
 #![cfg(feature = "local-platform")]
 
+mod account;
 mod again;
 mod arguments;
 mod canaries;

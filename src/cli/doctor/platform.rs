@@ -130,6 +130,9 @@ fn todo(error: &RemoteError) -> &'static str {
         RemoteErrorKind::Unreachable(_) => {
             "check the URL, DNS, firewall and proxy (HTTPS_PROXY) on this host"
         }
+        RemoteErrorKind::AccountDialect(_) => {
+            "use a platform whose API has workspaces, or the platform's own tools"
+        }
         RemoteErrorKind::Refused { status: 404, .. } => "check the URL and the workspace's id",
         RemoteErrorKind::Redirected(_) => "use the URL it redirects to; redirects are not followed",
         _ => "try again later; if the error persists, contact the platform's operator",

@@ -21,6 +21,7 @@ fn word(kind: &RemoteErrorKind) -> &'static str {
         RemoteErrorKind::Partial(_) => "partial",
         RemoteErrorKind::TooLarge { .. } => "too large",
         RemoteErrorKind::Redirected(_) => "redirected",
+        RemoteErrorKind::AccountDialect(_) => "account dialect",
     }
 }
 

@@ -135,6 +135,25 @@ pub(super) fn reserved(what: &str, span: Span, findings: &mut DiagnosticSink<'_,
         .help("use the id that the platform shows, or another alias");
 }
 
+/// Words of the Data API's paths, which no workspace has for its id.
+///
+/// A path with such an id could address another endpoint: `data/files/list` may list files instead of sources.
+const PATH_WORDS: [&str; 13] = [
+    "all-pairs-join",
+    "cleanup",
+    "connect",
+    "demo-sources",
+    RESERVED,
+    "infer-schema",
+    "list",
+    "list-sheets",
+    "preview",
+    "refresh",
+    "schema",
+    "sync",
+    "test-connection",
+];
+
 /// Checks a workspace id.
 pub(super) fn workspace_id(
     id: &str,
@@ -152,8 +171,14 @@ pub(super) fn parse_workspace_id(
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<WorkspaceId> {
     fields::check_displayed_name("the id", (id, written.unwrap_or(id)), span, findings);
-    if id == RESERVED {
-        reserved("id", span, findings);
+    if PATH_WORDS.contains(&id) {
+        findings
+            .error(
+                Code::InvalidValue,
+                span,
+                format!("`{id}` is a word of the API's paths, and not the id of a workspace"),
+            )
+            .help("use the id that the platform shows");
         return None;
     }
     match WorkspaceId::parse(id) {

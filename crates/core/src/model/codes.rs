@@ -58,6 +58,8 @@ codes! {
     ErrorKind {
         /// The platform does not accept the token.
         Auth = "auth",
+        /// The platform speaks another form of the API.
+        Dialect = "dialect",
         /// Internal error of this program.
         Fault = "fault",
         /// The files of the workspace have errors.
