@@ -163,6 +163,14 @@ mod tests {
             ("service", text("evil")),
             ("service", template(vec![literal("x"), Segment::Env("X".to_owned())])),
             ("tunnel", ConfigValue::Table([("ssh", text("evil.net"))].into())),
+            ("service", template(vec![Segment::Env("ORDERS_HOST".to_owned())])),
+            ("target", ConfigValue::Secret(SecretRef::Env("ORDERS_HOST".to_owned()))),
+            (
+                "tunnel",
+                ConfigValue::Table(
+                    [("ssh", ConfigValue::Array(vec![template(vec![Segment::Env("ORDERS_HOST".to_owned())])]))].into(),
+                ),
+            ),
             ("hosts", ConfigValue::Table([("evil.net", ConfigValue::Integer(1))].into())),
             ("x", ConfigValue::Table([("203.0.113.7", ConfigValue::Integer(1))].into())),
             ("query", text("select * from dblink('host=evil.net', 'x')")),
@@ -198,6 +206,7 @@ mod tests {
             ("port", ConfigValue::Integer(5432)),
             ("username", text("reader@example.com")),
             ("password", ConfigValue::Secret(SecretRef::Env("ORDERS_DB".to_owned()))),
+            ("account_key", template(vec![Segment::Env("ORDERS_KEY".to_owned())])),
             ("sslmode", text("verify-full")),
             ("tables", ConfigValue::Array(vec![text("public.orders"), text("x")])),
             ("query", text("select a.id from public.a join b on a.id = b.id where x = 'new'")),

@@ -60,10 +60,6 @@ fn collect(key: &str, value: &ConfigValue, found: &mut BTreeSet<Destination>) {
     let unclear = || Destination::Ambiguous(key.to_owned());
     match value {
         ConfigValue::String(text) => of_text(key, text, found),
-        // A value that is entirely a variable of this host.
-        ConfigValue::Template(template)
-            if value_role(key) == ValueRole::Unknown
-                && matches!(template.0.as_slice(), [Segment::Env(_)]) => {}
         ConfigValue::Template(template) => {
             let shown: String = template
                 .0
@@ -76,7 +72,8 @@ fn collect(key: &str, value: &ConfigValue, found: &mut BTreeSet<Destination>) {
                 .collect();
             of_text(key, &shown, found);
         }
-        ConfigValue::Secret(_) if value_role(key) == ValueRole::Hosts => {
+        // The platform may use its value in any way.
+        ConfigValue::Secret(_) if matches!(value_role(key), ValueRole::Hosts | ValueRole::Unknown) => {
             found.insert(unclear());
         }
         ConfigValue::Integer(number) => {

@@ -366,7 +366,8 @@ fn what_was_found_for_one_source_is_not_given_to_another_that_may_not_have_it() 
     let secrets =
         Secrets { allow: vec![Allow { name: glob("env:*"), workspaces: None, hosts }], ..secrets(None) };
     let mut resolver = Resolver::new(Arc::new(secrets), &["ws"]);
-    let to = |host: &str| definition([("host", ConfigValue::String(host.into())), ("it", env("PASSWORD"))]);
+    let to =
+        |host: &str| definition([("host", ConfigValue::String(host.into())), ("password", env("PASSWORD"))]);
     assert!(resolver.resolve(&to("a.db.example.com")).is_ok());
     let refused = resolver.resolve(&to("elsewhere.example.com")).err().unwrap().to_string();
     assert_eq!(refused, "env:PASSWORD may not go to the host elsewhere.example.com ([[secrets.allow]])");
