@@ -20,7 +20,24 @@ pub fn is_tracked(dir: &Path) -> bool {
     let checkout = parent.ancestors().find_map(|root| Some((root, git_head::git_of(root)?)));
     let Some((root, git)) = checkout else { return false };
     let index = git_head::bytes(&git.join("index"), MAX_INDEX_BYTES).unwrap_or_default();
-    dir.strip_prefix(root).is_ok_and(|inside| tracks(&index, inside.as_os_str().as_encoded_bytes()))
+    let Ok(inside) = dir.strip_prefix(root) else { return false };
+    let inside = inside.as_os_str().as_encoded_bytes();
+    tracks(&index, inside) || shared_index(&git, &index).is_some_and(|shared| tracks(&shared, inside))
+}
+
+/// Reads the shared part of a split index; `None` if the index is whole.
+fn shared_index(git: &Path, index: &[u8]) -> Option<Vec<u8>> {
+    let names = std::fs::read_dir(git).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut shared = names.filter_map(|name| {
+        let id = name.strip_prefix("sharedindex.")?;
+        let byte = |at: usize| u8::from_str_radix(id.get(at..at + 2)?, 16).ok();
+        let bytes: Vec<u8> = (0..id.len()).step_by(2).map(byte).collect::<Option<_>>()?;
+        // The extension `link` names the id.
+        let link = [b"link".as_slice(), &[0; 4]].concat().len();
+        let is_linked = |at: &[u8]| at.starts_with(b"link") && at[link..] == bytes;
+        (!bytes.is_empty() && index.windows(link + bytes.len()).any(is_linked)).then_some(name)
+    });
+    git_head::bytes(&git.join(shared.next()?), MAX_INDEX_BYTES)
 }
 
 /// Returns true if the index contains this path or one below it.
@@ -138,6 +155,12 @@ mod tests {
             assert!(tracked(".wellspring/locks"), "{version}");
             git(&["rm", "-rq", "--cached", ".wellspring"]);
         }
+        git(&["add", "-f", ".wellspring"]);
+        git(&["update-index", "--split-index"]);
+        assert!(tracked(".wellspring") && !tracked("sub/.wellspring"), "split");
+        git(&["update-index", "--no-split-index"]);
+        git(&["rm", "-rq", "--cached", ".wellspring"]);
+        assert!(!tracked(".wellspring"), "whole again");
         git(&["add", "-f", "sub"]);
         assert!(tracked("sub/.wellspring") && !tracked(".wellspring"));
         std::fs::write(root.join(".git/index"), b"DIRC\0\0\0\x02\0\0\xff\xff nothing").unwrap();
