@@ -168,7 +168,11 @@ mod tests {
             (
                 "tunnel",
                 ConfigValue::Table(
-                    [("ssh", ConfigValue::Array(vec![template(vec![Segment::Env("ORDERS_HOST".to_owned())])]))].into(),
+                    [(
+                        "ssh",
+                        ConfigValue::Array(vec![template(vec![Segment::Env("ORDERS_HOST".to_owned())])]),
+                    )]
+                    .into(),
                 ),
             ),
             ("hosts", ConfigValue::Table([("evil.net", ConfigValue::Integer(1))].into())),
@@ -180,6 +184,7 @@ mod tests {
             ("database", text("postgres://evil.net/x")),
             ("table", text("orders@evil.net")),
             ("path", text("//evil.net/x")),
+            ("region", text("evil.net/")),
             ("url", text("postgres://a.db.example.com/x?host=evil.net")),
             ("url", text("postgres://a.db.example.com,evil.net/x")),
             ("host", ConfigValue::Integer(3_405_803_783)),
@@ -212,6 +217,7 @@ mod tests {
             ("query", text("select a.id from public.a join b on a.id = b.id where x = 'new'")),
             ("path", text("/v1/orders")),
             ("format", text("csv")),
+            ("region", text("eu-central-1")),
             ("delimiter", text(";")),
             ("batch", ConfigValue::Integer(1000)),
             ("ssl", ConfigValue::Bool(true)),

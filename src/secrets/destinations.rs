@@ -97,7 +97,9 @@ fn of_text(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
         _ if text.is_empty() => {}
         ValueRole::Hosts => hosts(key, text, found),
         ValueRole::Login if text.contains("://") || text.starts_with("\\\\") => hosts(key, text, found),
-        ValueRole::Other if has_address_syntax(text) || text.contains('@') => hosts(key, text, found),
+        ValueRole::Other if has_address_syntax(text) || text.contains('@') || leaves_its_label(key, text) => {
+            hosts(key, text, found);
+        }
         ValueRole::Query if may_name_host(text) => {
             found.insert(Destination::Ambiguous(key.to_owned()));
         }
@@ -301,6 +303,12 @@ fn has_address_syntax(text: &str) -> bool {
         || text.starts_with("\\\\")
         || is_address(text)
         || text.split([' ', ';', '(', ',', '&']).any(pair)
+}
+
+/// Returns true for a region that is more than one label of a host, such as `x.example.net/`.
+fn leaves_its_label(key: &str, text: &str) -> bool {
+    key.to_ascii_lowercase().contains("region")
+        && text.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-')
 }
 
 /// Returns true if a statement may name a host.
