@@ -10,8 +10,8 @@ use crate::model::{
 use crate::plan::saved::{Outline, input_outline};
 use crate::plan::{
     Departure, ErrorKind, HostLimits, InventoryUpdate, MissingSecrets, Overrides, PlanInput, Quarantine,
-    Recovered, SecretState, WorkspaceError, WorkspacePlan, check_missing, plan, recover, with_sent_names,
-    withhold_departures,
+    Recovered, SecretState, UNPROVEN_PERIOD, WithheldReason, WorkspaceError, WorkspacePlan, check_missing,
+    plan, recover, with_sent_names, withhold_departures,
 };
 use crate::secrets::{Resolver, Secrets};
 use crate::store::{PlanContext, Store, StoreError};
@@ -95,6 +95,7 @@ impl Planned {
             && self.corrections.is_empty()
             && self.settle_wait.is_none()
             && self.inventory.intents.is_empty()
+            && self.inventory.managed.values().all(|owned| owned.unproven_since.is_none())
     }
 
     fn failed(desired: Arc<DesiredWorkspace>, error: WorkspaceError) -> Self {
@@ -301,10 +302,12 @@ impl Planner {
         };
         let mut plan = plan(&input);
         self.hold_departures(&mut plan, task, &reckoning.inventory).await?;
+        let waits = plan.withheld.iter().any(|withheld| withheld.code == WithheldReason::Unproven);
+        let unproven = waits.then_some(UNPROVEN_PERIOD.unsigned_abs());
         let mut made = Planned {
             plan,
             input_outline: self.hashes.then(|| input_outline(&input)),
-            settle_wait: self.settle_delay(&reckoning),
+            settle_wait: self.settle_delay(&reckoning).or(unproven),
             inventory: reckoning.inventory,
             corrections: reckoning
                 .corrections

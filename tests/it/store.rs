@@ -55,6 +55,7 @@ fn owned(source: &str, definition: Definition) -> ManagedSource {
         connected_at: None,
         unidentified: false,
         taken_from: None,
+        unproven_since: None,
         applied: LastApplied {
             definition: Arc::new(definition).into(),
             secrets: BTreeMap::new(),

@@ -363,10 +363,60 @@ fn a_row_that_shows_another_definition_is_not_what_the_platform_connected() {
         pass(history).await;
         assert_eq!(hosts(history), ["h9", "h1"]);
         pass(history).await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
         history.tree.sources.clear();
         history.tree.policy.prune = Prune::Owned;
         pass(history).await;
         assert_eq!(hosts(history), ["h9"]);
+    });
+}
+
+#[test]
+fn a_row_that_only_its_name_shows_as_ours_is_not_ours_beside_another() {
+    let semantics = Semantics { echo: Echo::Nothing, answers_ids: false, ..platform(Taken::Duplicate) };
+    case(semantics, async |history| {
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        // The list is out of date first, and then truncated twice.
+        let cut = ("list", Fate::OddList(6));
+        script(history, &[("list", Fate::Lagging), cut, cut]);
+        pass(history).await;
+        history.tree.sources = tree("h2").sources;
+        assert_eq!(codes(&pass(history).await), ["ambiguous"]);
+        history.tree.sources.clear();
+        history.tree.policy.prune = Prune::Owned;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h9", "h1"]);
+    });
+}
+
+#[test]
+fn of_two_rows_without_ids_the_plan_says_that_nothing_distinguishes_them() {
+    case(Semantics { ids: Ids::None, ..platform(Taken::Duplicate) }, async |history| {
+        script(history, &[("connect", Fate::Twice)]);
+        pass(history).await;
+        settle().await;
+        let seen = pass(history).await;
+        assert_eq!(codes(&seen), ["not-listed"]);
+        let reason = &seen.plan().unwrap().withheld[0].reason;
+        assert!(reason.contains("lists 2 sources of this name"), "{reason}");
+    });
+}
+
+#[test]
+fn a_row_that_only_its_name_shows_as_ours_is_left_alone_for_a_minute() {
+    let semantics = Semantics { echo: Echo::Nothing, answers_ids: false, ..platform(Taken::Duplicate) };
+    case(semantics, async |history| {
+        pass(history).await;
+        settle().await;
+        pass(history).await;
+        history.tree.sources = tree("h2").sources;
+        let held = pass(history).await;
+        assert_eq!(codes(&held), ["unproven"]);
+        tokio::time::sleep(held.retry_after.unwrap()).await;
+        pass(history).await;
+        settle().await;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h2"]);
     });
 }
 

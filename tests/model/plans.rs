@@ -95,6 +95,7 @@ impl Scene {
             connected_at: None,
             unidentified: false,
             taken_from: None,
+            unproven_since: None,
             applied: record_readback(
                 LastApplied {
                     definition: Arc::clone(&source.definition).into(),

@@ -43,7 +43,9 @@ pub use elsewhere::{Declarations, Departure, Rejected, withhold_departures};
 pub use guard::{ApprovedPlan, ApprovedWorkspace, HostLimits, Overrides, approve};
 pub use missing::{MissingSecrets, check_missing};
 pub use outcome::{ActionResult, ApplyOutcome, INTERRUPTED};
-pub use recovery::{InventoryUpdate, PendingWrite, Recovered, abandon, recover, with_sent_names};
+pub use recovery::{
+    InventoryUpdate, PendingWrite, Recovered, UNPROVEN_PERIOD, abandon, recover, with_sent_names,
+};
 pub use step::{Removal, Step};
 
 use crate::model::{
@@ -252,7 +254,13 @@ impl Withheld {
     /// Returns true if the action waits for the outcome of the last write.
     #[must_use]
     pub fn waits_for_write(&self) -> bool {
-        matches!(self.code, WithheldReason::Settling | WithheldReason::NotListed | WithheldReason::NotUpdated)
+        matches!(
+            self.code,
+            WithheldReason::Settling
+                | WithheldReason::NotListed
+                | WithheldReason::NotUpdated
+                | WithheldReason::Unproven
+        )
     }
 
     /// Returns true if the action waits until the files are stable and readable.

@@ -56,6 +56,8 @@ pub(super) struct Options {
     superseded: BTreeMap<String, Vec<Value>>,
     /// Recorded without an id.
     no_id: Vec<String>,
+    /// Ours by their names alone.
+    unproven: Vec<String>,
     /// Connected in one pass, by name.
     together: Vec<String>,
     /// Removals in the last hour.
@@ -242,6 +244,11 @@ fn inventory(options: &Options, unit: &DesiredWorkspace, rows: &[ObservedSource]
             connected_at: None,
             unidentified: false,
             taken_from: None,
+            unproven_since: options
+                .unproven
+                .iter()
+                .any(|name| name == source.name.as_str())
+                .then_some(Timestamp::UNIX_EPOCH),
             applied: record_readback(
                 LastApplied {
                     definition: Arc::clone(&source.definition).into(),

@@ -126,6 +126,7 @@ fn owned(
         connected_at: None,
         unidentified: false,
         taken_from: None,
+        unproven_since: None,
         applied: record_readback(
             LastApplied {
                 definition: Arc::new(definition.clone()).into(),

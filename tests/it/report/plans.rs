@@ -193,6 +193,7 @@ fn owned() -> Arc<ManagedSource> {
         connected_at: None,
         unidentified: false,
         taken_from: None,
+        unproven_since: None,
         applied,
         protect: false,
         declared_in: None,

@@ -130,6 +130,8 @@ codes! {
         Rename = "rename",
         /// The response to the last write was lost.
         Settling = "settling",
+        /// The row counts as ours by its name alone, and only since a moment ago.
+        Unproven = "unproven",
         /// A file cannot be read or has errors.
         Unreadable = "unreadable",
         /// The files changed within the quiet time.

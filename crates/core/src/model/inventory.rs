@@ -56,6 +56,11 @@ pub struct ManagedSource {
     /// Id of the state it was adopted from, as long as its row contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_from: Option<String>,
+    /// Time since which the row counts as ours by its name alone.
+    ///
+    /// The platform returns neither ids in responses nor markers. Such a row is neither replaced nor cleaned up yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven_since: Option<jiff::Timestamp>,
     /// Time at which the source with this id was connected.
     ///
     /// Earlier syncs were of another one.

@@ -130,6 +130,7 @@ fn adopted(case: &SourceCase<'_>, row: &ObservedSource, policy: Adopt) -> Arc<Ma
         sent: before.map(|owned| owned.sent.clone()).unwrap_or_default(),
         former: before.map(|owned| owned.former.clone()).unwrap_or_default(),
         listed_as: None,
+        unproven_since: None,
         connected_at: None,
         unidentified: false,
         taken_from: row.echo.writer.clone().filter(|writer| *writer != case.input.key.id()),

@@ -9,6 +9,10 @@ use super::{
 use crate::model::{IntentKind, ManagedSource, MetadataPolicy, ObservedSource, SourceId, SourceName};
 use std::sync::Arc;
 
+/// Reason for leaving a source alone that counts as ours by its name only.
+pub(super) const UNPROVEN: &str =
+    "only its name shows that it is ours; another of this name could still appear in the list";
+
 impl<'a> SourceCase<'a> {
     /// Applies the decision table.
     pub(super) fn decide(&self, tally: &mut AdditionCount, plan: &mut WorkspacePlan) {
@@ -233,6 +237,11 @@ impl<'a> SourceCase<'a> {
                 Some(allow),
                 false,
             );
+        }
+        if owned.unproven_since.is_some() && !self.input.quarantine.released.contains(&self.source.name) {
+            let label = self.input.desired.label();
+            let allow = format!("wait a minute, or run `wellspring apply -s {label}/{}`", self.source.key);
+            return withheld(WithheldReason::Unproven, format!("{what}, but {UNPROVEN}"), Some(allow), false);
         }
         if strangers {
             let allow = "remove the other one on the platform".to_owned();

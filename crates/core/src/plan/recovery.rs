@@ -7,6 +7,7 @@
 
 mod connect_outcome;
 mod sent_connects;
+mod unproven;
 
 use super::WithheldReason;
 use super::listing_index::{ListingIndex, without_shared_ids};
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 pub(super) use sent_connects::is_accepted_writer;
 pub use sent_connects::with_sent_names;
+pub use unproven::UNPROVEN_PERIOD;
 
 /// The inventory, corrected by the listing.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +46,8 @@ pub enum PendingWrite {
     Settling,
     /// Reported as connected, with an id if given, but not listed yet.
     Unlisted(Option<SourceId>),
+    /// Reported as connected, but nothing shows which of this number of rows it is.
+    Ambiguous(usize),
     /// Reported as connected, but the list still shows the previous definition.
     Unchanged,
 }
@@ -54,7 +58,7 @@ impl PendingWrite {
     pub fn code(&self) -> WithheldReason {
         match self {
             Self::Settling => WithheldReason::Settling,
-            Self::Unlisted(_) => WithheldReason::NotListed,
+            Self::Unlisted(_) | Self::Ambiguous(_) => WithheldReason::NotListed,
             Self::Unchanged => WithheldReason::NotUpdated,
         }
     }
@@ -72,6 +76,11 @@ impl fmt::Display for PendingWrite {
             Self::Unlisted(None) => {
                 f.write_str("the platform answered that it connected it, and does not list it yet")
             }
+            Self::Ambiguous(rows) => write!(
+                f,
+                "the platform answered that it connected it, and lists {rows} sources of this name: nothing shows \
+                 which of them it is"
+            ),
             Self::Unchanged => f.write_str(
                 "the platform answered that it connected it, and its list still shows the definition before",
             ),
@@ -172,6 +181,7 @@ pub fn recover(
         }
     }
     out.claim_late_rows(&listed, key, now);
+    out.settle_unproven(&listed, key, now);
     out
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Every condition must hold; the first one that fails is reported, with the fix.
 
-use super::decide::{is_pending, managed_ids};
+use super::decide::{UNPROVEN, is_pending, managed_ids};
 use super::listing_index::ListingIndex;
 use super::recovery::is_accepted_writer;
 use super::{Action, ActionKind, PlanInput, Removal, Step, Withheld, WithheldReason, WorkspacePlan};
@@ -89,6 +89,8 @@ impl<'a> RemovalPlanner<'a> {
                 WithheldReason::NoId,
                 "no longer declared, but the platform shows no id for it",
             ))
+        } else if owned.unproven_since.is_some() {
+            Some(BlockReason::new(WithheldReason::Unproven, &format!("no longer declared, but {UNPROVEN}")))
         } else if let Some(writer) = other_writer(input, owned, rows) {
             Some(BlockReason::new(WithheldReason::OtherWriter, &super::adopt::written_by(writer)).refused())
         } else if owned.protect {

@@ -192,9 +192,14 @@ fn find_without_id<'a>(
         // which are ours.
         (several, _) => {
             let stamped = several.iter().filter(|row| row.id.is_some() && sent.has_our_marker(row));
-            stamped
-                .min_by_key(|row| (shows_another(sent.applied, row), &row.id))
-                .map_or_else(nothing, |row| sent.created_as(row, rows))
+            let best = stamped.min_by_key(|row| (shows_another(sent.applied, row), &row.id));
+            match best {
+                Some(row) => sent.created_as(row, rows),
+                None if sent.settle_elapsed && sent.is_awaited() => {
+                    ConnectOutcome::Undetermined(PendingWrite::Ambiguous(rows.len()))
+                }
+                None => nothing(),
+            }
         }
     }
 }
@@ -217,7 +222,7 @@ fn find_created_rows<'a>(
 }
 
 /// Returns true if nothing contradicts that this row came from the connect.
-fn could_be_ours(applied: &LastApplied, row: &ObservedSource) -> bool {
+pub(super) fn could_be_ours(applied: &LastApplied, row: &ObservedSource) -> bool {
     let is_of_its_type = row.kind.as_ref().is_none_or(|kind| *kind == applied.definition.kind);
     is_of_its_type && !shows_another(applied, row)
 }

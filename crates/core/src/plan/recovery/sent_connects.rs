@@ -105,7 +105,12 @@ impl Recovered {
         let Intent { name, key: source_key, kind, declared, recorded_at, answer, before: stood, .. } = intent;
         let IntentKind::Connect(applied) = kind else { return };
         let record_readback = if answer.is_some() { record_readback } else { record_late_readback };
-        let answered = answer.and_then(|answer| answer.id).filter(|id| Some(id) != row.id.as_ref());
+        let answered = answer.and_then(|answer| answer.id);
+        let is_proven = match &row.id {
+            None => true,
+            Some(id) => answered.as_ref() == Some(id) || stood.contains(id) || has_marker(row, &stamp),
+        };
+        let answered = answered.filter(|id| Some(id) != row.id.as_ref());
         let sent = SentConnect { stamp, at: recorded_at, id: answered, applied: None };
         if let (Some(before), Some(id), true) = (before, &row.id, overtaken) {
             // A newer row of ours is known already.
@@ -128,6 +133,10 @@ impl Recovered {
             (None, None) => (false, None, None, None),
         };
         let same = before.filter(|owned| owned.id == row.id);
+        let unproven_since = match same {
+            Some(owned) => owned.unproven_since.filter(|_| !has_marker(row, &stamp)),
+            None => (!is_proven).then_some(now),
+        };
         let mut applied = Arc::unwrap_or_clone(applied);
         if same.is_none() {
             // Earlier firings belonged to another source.
@@ -141,6 +150,7 @@ impl Recovered {
             sent: record_sent(before, sent),
             listed_as: (row.name != name).then(|| row.name.clone()).or_else(|| before?.listed_as.clone()),
             taken_from: None,
+            unproven_since,
             connected_at: same.map_or(Some(recorded_at), |owned| owned.connected_at),
             unidentified: false,
             applied: record_readback(applied, row, key),
@@ -152,7 +162,7 @@ impl Recovered {
         self.set_managed(name, owned);
     }
 
-    fn set_managed(&mut self, name: SourceName, owned: ManagedSource) {
+    pub(super) fn set_managed(&mut self, name: SourceName, owned: ManagedSource) {
         let owned = Arc::new(owned);
         self.corrections.push(InventoryUpdate::Manage(name.clone(), Arc::clone(&owned)));
         self.inventory.managed.insert(name, owned);
@@ -216,6 +226,10 @@ impl Recovered {
     }
 }
 
+pub(super) fn has_marker(row: &ObservedSource, stamp: &Fingerprint) -> bool {
+    row.echo.fingerprint.as_deref().is_some_and(|shown| stamp.eq_hex(shown))
+}
+
 /// Creates the entry of a source that was sent but never listed.
 fn unlisted_entry(intent: &Intent, applied: &Arc<LastApplied>) -> ManagedSource {
     let declared = intent.declared.as_ref();
@@ -227,6 +241,7 @@ fn unlisted_entry(intent: &Intent, applied: &Arc<LastApplied>) -> ManagedSource 
         former: Vec::new(),
         listed_as: None,
         taken_from: None,
+        unproven_since: None,
         connected_at: Some(intent.recorded_at),
         unidentified: false,
         applied: LastApplied::clone(applied),
