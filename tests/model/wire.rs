@@ -108,7 +108,7 @@ impl Wire {
             };
             world.inspect(&arrived);
             let fate = fate(&mut world, &arrived.endpoint, dies);
-            world.note(format!("{} {} -> {fate:?}", arrived.endpoint, arrived.body));
+            world.note(format_args!("{} {} -> {fate:?}", arrived.endpoint, arrived.body));
             meets(&mut world, &arrived, fate)
         };
         if dies {

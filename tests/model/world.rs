@@ -6,6 +6,7 @@ use crate::chance::Chance;
 use crate::wire::Fate;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Taken {
@@ -143,9 +144,21 @@ pub(crate) struct World {
     /// Sync requests that count as used, by id and firing.
     spent: BTreeSet<(String, i64)>,
     pub(crate) breaches: Vec<String>,
+    /// Number of checks of each invariant, and of those that an exemption excused.
+    pub(crate) checks: BTreeMap<&'static str, Checks>,
+    /// True if the log is kept, which takes as long as everything else.
+    pub(crate) is_logged: bool,
     pub(crate) log: Vec<String>,
     /// Fates of the next requests to an endpoint, in order.
     pub(crate) script: Vec<(&'static str, Fate)>,
+}
+
+/// Number of checks of one invariant.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Checks {
+    pub(crate) all: usize,
+    /// Those that would have failed without an exemption.
+    pub(crate) excused: usize,
 }
 
 fn success(data: &Value) -> Answer {
@@ -158,7 +171,7 @@ pub(crate) fn refusal(status: u16, message: &str) -> Answer {
 }
 
 impl World {
-    pub(crate) fn new(semantics: Semantics, chance: Chance) -> Self {
+    pub(crate) fn new(semantics: Semantics, chance: Chance, is_logged: bool) -> Self {
         Self {
             semantics,
             chance,
@@ -177,19 +190,29 @@ impl World {
             writes: 0,
             spent: BTreeSet::new(),
             breaches: Vec::new(),
+            checks: BTreeMap::new(),
+            is_logged,
             log: Vec::new(),
             script: Vec::new(),
         }
     }
 
-    pub(crate) fn note(&mut self, text: impl AsRef<str>) {
-        let text = text.as_ref();
-        self.log.push(format!("{:>9} {text}", self.now));
+    pub(crate) fn note(&mut self, text: impl Display) {
+        if self.is_logged {
+            self.log.push(format!("{:>9} {text}", self.now));
+        }
     }
 
     fn breach(&mut self, text: String) {
-        self.note(format!("BREACH {text}"));
+        self.note(format_args!("BREACH {text}"));
         self.breaches.push(text);
+    }
+
+    /// Counts a check; `excused` is true if only an exemption lets it pass.
+    pub(crate) fn checked(&mut self, invariant: &'static str, excused: bool) {
+        let checks = self.checks.entry(invariant).or_default();
+        checks.all += 1;
+        checks.excused += usize::from(excused);
     }
 
     /// Advances the time to `now`: late requests take effect.
@@ -200,7 +223,7 @@ impl World {
         {
             let (at, arrived) = self.late.remove(0);
             self.now = self.now.max(at);
-            self.note(format!("lands late: {} {}", arrived.endpoint, arrived.body));
+            self.note(format_args!("lands late: {} {}", arrived.endpoint, arrived.body));
             self.act(&arrived);
         }
         self.now = self.now.max(now);
@@ -222,7 +245,7 @@ impl World {
             disturbed: true,
             unseen: false,
         };
-        self.note(format!("someone adds {row:?}"));
+        self.note(format_args!("someone adds {row:?}"));
         self.rows.push(row);
         self.changed();
     }
@@ -376,11 +399,10 @@ impl World {
             Some(at) => {
                 let old = self.rows[at].clone();
                 // Rows created after the list behind the decision could not be known.
-                if !arrived.late
-                    && !self.ours.contains(&old.number)
-                    && old.since < arrived.decided
-                    && arrived.epoch == self.epoch
-                {
+                let is_known = !arrived.late && old.since < arrived.decided && arrived.epoch == self.epoch;
+                let is_ours = self.ours.contains(&old.number);
+                self.checked("I1 connect", !is_ours && !is_known);
+                if !is_ours && is_known {
                     self.breach(format!(
                         "I1: connect replaced {} ({}), which is not ours",
                         old.name, old.number
@@ -414,7 +436,10 @@ impl World {
             if self.faulty && self.chance.percent(5) {
                 continue;
             }
-            if !arrived.late && !self.ours.contains(&row.number) && arrived.epoch == self.epoch {
+            let is_known = !arrived.late && arrived.epoch == self.epoch;
+            let is_ours = self.ours.contains(&row.number);
+            self.checked("I1 cleanup", !is_ours && !is_known);
+            if !is_ours && is_known {
                 self.breach(format!("I1: cleanup of {} ({}), which is not ours", row.name, row.number));
             }
             gone.push(row.number);
@@ -450,8 +475,9 @@ impl World {
             }
             let ours: Vec<Value> = self.ours.iter().map(|number| self.id(*number)).collect();
             // Exemption: rows adopted from a list with other ids.
-            let is_ours = |id: &&Value| ours.contains(id) || **id == 10_000;
-            if let Some(id) = ids.iter().find(|id| !is_ours(id)) {
+            let stranger = ids.iter().find(|id| !ours.contains(id) && **id != 10_000);
+            self.checked("I2", stranger.is_none() && ids.iter().any(|id| !ours.contains(id)));
+            if let Some(id) = stranger {
                 self.breach(format!("I2: {} of {id}, which is not ours", arrived.endpoint));
             }
             if arrived.endpoint == "cleanup" && self.barred {
