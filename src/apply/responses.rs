@@ -23,6 +23,7 @@ pub(super) async fn record_response(
     let ids: BTreeMap<&str, Option<&SourceId>> =
         answer.connected.iter().filter_map(|row| Some((row.name.as_deref()?, row.id.as_ref()))).collect();
     // The platform may return the name in a normalised form.
+    let normalised = answers_by_normalised_name(batch, answer);
     let alone = match (batch, answer.connected.as_slice()) {
         ([_], [row]) if answer.errors.is_empty() => Some(row.id.as_ref()),
         _ => None,
@@ -36,7 +37,8 @@ pub(super) async fn record_response(
             run.refusal_reasons.insert(ready.action, (*why).to_owned());
             continue;
         }
-        let id = ids.get(name.as_str()).copied().or(alone);
+        let by_form = || normalised.get(&normal_form(name.as_str())).copied();
+        let id = ids.get(name.as_str()).copied().or_else(by_form).or(alone);
         if let (None, Some(why)) = (id, &answer.rest) {
             run.refusal_reasons.insert(ready.action, why.clone());
             continue;
@@ -46,6 +48,34 @@ pub(super) async fn record_response(
         }
     }
     Ok(())
+}
+
+/// Returns the ids of the response by name without case and surrounding blanks.
+///
+/// Only where one source of the batch and one row of the response have that form.
+fn answers_by_normalised_name<'a>(
+    batch: &[PreparedConnect],
+    answer: &'a ConnectAnswer,
+) -> BTreeMap<String, Option<&'a SourceId>> {
+    let mut rows: BTreeMap<String, Vec<Option<&SourceId>>> = BTreeMap::new();
+    for row in &answer.connected {
+        let Some(name) = &row.name else { continue };
+        rows.entry(normal_form(name)).or_default().push(row.id.as_ref());
+    }
+    let mut sources: BTreeMap<String, usize> = BTreeMap::new();
+    for ready in batch {
+        *sources.entry(normal_form(ready.source.name().as_str())).or_default() += 1;
+    }
+    rows.into_iter()
+        .filter_map(|(form, ids)| match ids.as_slice() {
+            [id] if sources.get(&form) == Some(&1) => Some((form, *id)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn normal_form(name: &str) -> String {
+    name.trim().to_lowercase()
 }
 
 /// Closes the intents of writes that were not sent because of a shutdown.

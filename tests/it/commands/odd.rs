@@ -104,12 +104,17 @@ fn a_list_that_goes_on_showing_the_old_definition_is_no_proof_of_an_update() {
 
 #[test]
 fn a_source_that_the_platform_lists_under_a_name_of_its_own_is_ours() {
-    for taken in [Taken::Upsert, Taken::Duplicate] {
-        let scene = scene(Semantics { taken, capitals: true, ..Semantics::default() }, "h1", &["a"]);
+    for (taken, answers_capitals, keys) in [
+        (Taken::Upsert, false, &["a"][..]),
+        (Taken::Duplicate, false, &["a", "b"]),
+        (Taken::Duplicate, true, &["a", "b"]),
+    ] {
+        let semantics = Semantics { taken, capitals: true, answers_capitals, ..Semantics::default() };
+        let scene = scene(semantics, "h1", keys);
         scene.apply();
-        declare(&scene, "h2", &["a"]);
+        declare(&scene, "h2", keys);
         scene.apply();
-        assert!(holds(&scene, "h2", &["a"]), "{taken:?}: {:?}", scene.hosts("ws_one"));
+        assert!(holds(&scene, "h2", keys), "{taken:?}: {:?}", scene.hosts("ws_one"));
         let plan = scene.wellspring(&["plan", "--detailed-exitcode"]);
         assert_eq!(plan.code, Some(0), "{taken:?}: {plan:#?}");
         declare(&scene, "h2", &[]);

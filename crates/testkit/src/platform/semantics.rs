@@ -35,6 +35,8 @@ pub struct Semantics {
     pub reserved: usize,
     /// True if names are listed in capitals.
     pub capitals: bool,
+    /// True if the response of `connect` contains names in capitals, too.
+    pub answers_capitals: bool,
     /// Further fields of the list's envelope.
     pub page_fields: Map<String, Value>,
 }
@@ -56,6 +58,7 @@ impl Default for Semantics {
             refused_syncs: Vec::new(),
             reserved: 0,
             capitals: false,
+            answers_capitals: false,
             page_fields: Map::new(),
         }
     }

@@ -171,7 +171,9 @@ impl World {
                 continue;
             }
             let row = self.put(place, source);
-            let mut shown = json!({"name": row.name, "type": row.kind});
+            let name =
+                if self.semantics.answers_capitals { row.name.to_uppercase() } else { row.name.clone() };
+            let mut shown = json!({"name": name, "type": row.kind});
             if self.semantics.ids != Ids::None && self.semantics.answers_ids {
                 shown["id"] = self.id(&row);
             }
