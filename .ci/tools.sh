@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 folder=$PWD/target/ci-tools
-crates=(cargo-deny@0.20.2 cargo-shear@1.14.0 cargo-deb@3.8.0)
+crates=(cargo-deny@0.20.2 cargo-shear@1.13.0 cargo-deb@3.8.0)
 typos=typos==1.52.0
 
 install_shellcheck() {
