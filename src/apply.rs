@@ -46,9 +46,7 @@ pub type ActionCallback = dyn Fn(&WorkspacePlan, &[(usize, ActionResult)]) + Sen
 pub struct ApplyContext<'a> {
     /// Client for writes to the platform.
     pub writer: &'a ApiWriter,
-    /// The state store.
     pub state: &'a Store,
-    /// Source of secret values.
     pub secrets: &'a Arc<Secrets>,
     /// `platform.owner`, written into the ownership marker of connected sources.
     pub owner: Option<&'a Arc<str>>,

@@ -75,7 +75,6 @@ const ANSWER_LIMIT: usize = 1 << 20;
 pub struct ClientConfig {
     /// Address of the platform.
     pub base_url: BaseUrl,
-    /// Source of the token.
     pub token: Token,
     /// Timeout of one attempt of any request but sync.
     ///
@@ -201,18 +200,11 @@ impl ApiReader {
         self.0.register_loader(unit, Box::new(sources));
     }
 
-    /// Lists every source of a unit.
-    ///
-    /// # Errors
-    /// When the request fails, or the response may be incomplete.
     pub async fn list(&self, unit: &WorkspaceRef) -> Result<Vec<ObservedSource>, RemoteError> {
         self.read(unit, &self.fetch_listing(unit).await?)
     }
 
     /// Requests a list without parsing it.
-    ///
-    /// # Errors
-    /// When the request fails.
     pub async fn fetch_listing(&self, unit: &WorkspaceRef) -> Result<Listing, RemoteError> {
         let mut call = self.call(Endpoint::List, unit);
         call.limit = LIST_LIMIT;
@@ -235,19 +227,12 @@ impl ApiReader {
         listed.is_ok_and(|reply| answer::is_list(&reply.body))
     }
 
-    /// Parses a list.
-    ///
-    /// # Errors
-    /// When the response may be incomplete.
     pub fn read(&self, unit: &WorkspaceRef, listing: &Listing) -> Result<Vec<ObservedSource>, RemoteError> {
         let call = self.call(Endpoint::List, unit);
         list::decode(&listing.0, |text| self.0.redact(call.sent, text)).map_err(|kind| call.error(kind))
     }
 
     /// Tests whether the platform can connect to `source`, which is not saved.
-    ///
-    /// # Errors
-    /// When there is no result: no response, 5xx, or a rejected token.
     pub async fn test_connection(
         &self,
         workspace: &WorkspaceId,
@@ -261,9 +246,6 @@ impl ApiReader {
     ///
     /// The request contains the source type `kind` and an empty configuration, so that no secret is
     /// sent.
-    ///
-    /// # Errors
-    /// When no response arrives, or the platform rejects the token.
     pub async fn offers_connection_test(
         &self,
         workspace: &WorkspaceId,
@@ -309,9 +291,6 @@ impl ApiReader {
     }
 
     /// Returns the tables and columns of one source.
-    ///
-    /// # Errors
-    /// When the request fails or its response is not a schema.
     pub async fn schema(&self, unit: &WorkspaceRef, id: &SourceId) -> Result<Schema, RemoteError> {
         let id = id.to_string();
         let query = [("source_id", id.as_str())];
@@ -425,7 +404,6 @@ impl ApiWriter {
     }
 }
 
-/// Serialises a body.
 fn body_of(body: &impl Serialize) -> Bytes {
     // Serialising fails only for maps with non-string keys; the guard rejects empty bytes.
     serde_json::to_vec(body).unwrap_or_default().into()

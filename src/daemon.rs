@@ -43,13 +43,9 @@ const MAX_EVENTS_PER_TURN: usize = 64;
 pub enum Event {
     /// The files may have changed.
     FilesChanged,
-    /// A signal arrived.
     Signal(Signal),
-    /// The files were loaded.
     FilesLoaded {
-        /// Result of loading.
         reading: Box<Result<LoadedConfig, TreeError>>,
-        /// Extent of the scan.
         scope: ScanScope,
         /// Time of the load; later changes are not included.
         as_of: EventSeq,
@@ -58,9 +54,7 @@ pub enum Event {
     },
     /// Git compared the files of a checkout with its commit.
     CommitDescribed(Arc<Checkout>, Option<Arc<str>>),
-    /// A pass ended.
     PassEnded(Box<PassEnded>),
-    /// A sync request ended.
     SyncEnded(Arc<SyncCall>, Result<Vec<SyncResult>, StoreError>),
     /// A regular connection test ended.
     TestEnded(TestEnded),
@@ -116,13 +110,11 @@ pub struct Daemon {
     pub file_index: FileIndex,
     /// True if the directory contained files earlier and is empty now.
     pub is_emptied: bool,
-    /// Reporter of events.
     pub reporter: Arc<dyn Reporter>,
     /// Publisher of status snapshots.
     pub publisher: Publisher,
     /// Source of variables that `wellspring.toml` may refer to.
     pub variables: Variables,
-    /// The clock.
     pub clock: Clock,
 }
 
@@ -130,7 +122,6 @@ pub struct Daemon {
 pub struct Writers {
     /// Applies plans.
     pub reconciler: Arc<Reconciler>,
-    /// Runs syncs.
     pub syncer: Syncer,
 }
 

@@ -20,7 +20,6 @@ use std::time::Duration;
 pub struct LoadedConfig {
     /// Desired sources of the readable files.
     pub desired: Desired,
-    /// All diagnostics.
     pub diagnostics: Vec<Diagnostic>,
     /// Digest of the tree; equal for equal trees.
     pub digest: tree::Digest,
@@ -79,9 +78,6 @@ impl WorkSet {
 
 impl LoadedConfig {
     /// Reads the tree below `root`.
-    ///
-    /// # Errors
-    /// When the directory cannot be read as a whole.
     pub fn load(root: &Path, variable: &dyn Fn(&str) -> Lookup) -> Result<Self, TreeError> {
         Ok(Self::from_snapshot(tree::read(root)?, variable, &config::ParseCache::default()))
     }
@@ -101,9 +97,6 @@ impl LoadedConfig {
     /// Like [`LoadedConfig::load`], but does not parse unchanged files again.
     ///
     /// Unchanged files are not even opened, unless `whole` is set.
-    ///
-    /// # Errors
-    /// When the directory cannot be read as a whole.
     pub fn reload(
         root: &Path,
         variable: &dyn Fn(&str) -> Lookup,

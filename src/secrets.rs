@@ -36,7 +36,6 @@ pub fn is_workspace_variable(name: &str) -> bool {
     name.to_ascii_uppercase().contains("WORKSPACE") && !looks_secret(name)
 }
 
-/// Sources of secret values.
 #[derive(Clone)]
 pub struct Secrets {
     /// `env:NAME` and `${NAME}`.
@@ -71,9 +70,6 @@ impl Secrets {
     }
 
     /// Resolves a single reference, such as that of the platform's token.
-    ///
-    /// # Errors
-    /// The reason, which contains no value.
     pub fn value(&self, reference: &SecretRef) -> Result<SecretString, String> {
         self.look_up(reference).map(|value| SecretString::from(value.as_str()))
     }

@@ -53,7 +53,6 @@ pub struct Settings {
     ///
     /// Symlinks in it are resolved again for every read.
     pub root: PathBuf,
-    /// State directory.
     pub state_dir: PathBuf,
     /// Content of the host file, or the defaults.
     pub host: HostFile,
@@ -61,7 +60,6 @@ pub struct Settings {
     environment: Environment,
 }
 
-/// Location of the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlatformChoice {
     /// The local platform embedded in this program.
@@ -85,9 +83,6 @@ impl Settings {
     /// Reads the host file and locates the tree and the state directory.
     ///
     /// Makes no requests and creates no files.
-    ///
-    /// # Errors
-    /// When a file cannot be read or no tree is found.
     pub fn resolve(flags: &Flags, environment: Environment) -> Result<Self, SettingsError> {
         let mut host = match &flags.config {
             Some(path) => HostFile::read(path)?,
@@ -132,9 +127,6 @@ impl Settings {
     }
 
     /// Returns the platform, given the URL declared in the tree.
-    ///
-    /// # Errors
-    /// When there is no URL, the URL is invalid, or two settings disagree.
     pub fn platform(&self, declared: Option<&PlatformUrl>) -> Result<PlatformChoice, SettingsError> {
         let parse = |url: &str| {
             if url == "local" {
@@ -289,7 +281,6 @@ pub enum SettingsError {
         which_directory(.found.as_deref())
     )]
     FileForTree {
-        /// The file.
         file: PathBuf,
         /// The closest parent directory that contains `wellspring.toml`, if any.
         found: Option<PathBuf>,
@@ -300,7 +291,6 @@ pub enum SettingsError {
     /// A file could not be read.
     #[error("cannot read {path}")]
     Read {
-        /// Path of the file.
         path: PathBuf,
         /// Error of the operating system.
         source: std::io::Error,
@@ -315,7 +305,6 @@ pub enum SettingsError {
         path: PathBuf,
         /// Content of the host file.
         text: String,
-        /// All errors in it.
         diagnostics: Vec<Diagnostic>,
     },
     /// `WELLSPRING_VARIABLES` is not a list of patterns; contains the reason.
@@ -327,7 +316,6 @@ pub enum SettingsError {
          WELLSPRING_URL"
     )]
     NoUrl,
-    /// The URL is invalid.
     #[error("{0}")]
     Url(InvalidBaseUrl),
     /// `JARVISPY_URL` and the files name different platforms.
@@ -347,7 +335,6 @@ pub enum SettingsError {
         /// The origins used before.
         used: BTreeSet<String>,
     },
-    /// No token is configured.
     #[error("no token for the platform; set PMTX_TOKEN, or set `token` under [platform] in the host file")]
     NoToken,
 }

@@ -101,9 +101,6 @@ impl Store {
     /// Opens the state in `dir` read-only; returns `None` if there is no state.
     ///
     /// Creates nothing, and works while another process writes the state.
-    ///
-    /// # Errors
-    /// When the state cannot be read, is damaged, or has an unsupported version.
     pub fn open_read_only(dir: &Path, platform: &str) -> Result<Option<Self>, StoreError> {
         trust::check(dir)?;
         let Some(store) = DbThread::open_read_only(dir)? else { return Ok(None) };

@@ -45,9 +45,7 @@ pub type UnrecordedResults = Arc<Mutex<Vec<RunEnd>>>;
 /// Sources of one unit that share one sync request.
 #[derive(Debug, Clone)]
 pub struct SyncCall {
-    /// Workspace and scope.
     pub unit: WorkspaceRef,
-    /// Sources to sync.
     pub members: Vec<SyncMember>,
     /// `sync_options`, as sent.
     pub options: Map<String, Value>,
@@ -58,11 +56,8 @@ pub struct SyncCall {
 /// One source of a [`SyncCall`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncMember {
-    /// Name of the source.
     pub name: SourceName,
-    /// Key of the source.
     pub key: SourceKey,
-    /// Reason for the sync.
     pub trigger: Trigger,
     /// Time at which it was due.
     pub firing: Timestamp,
@@ -71,11 +66,8 @@ pub struct SyncMember {
 /// Result of one source's sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncResult {
-    /// Name of the source.
     pub name: SourceName,
-    /// Key of the source.
     pub key: SourceKey,
-    /// Outcome of the run.
     pub outcome: RunOutcome,
     /// Number of records, if the platform reported it.
     pub records: Option<u64>,
@@ -89,7 +81,6 @@ pub struct SyncResult {
     pub finished_at: Timestamp,
 }
 
-/// A claimed run.
 #[derive(Clone)]
 struct SyncRun {
     number: i64,
@@ -103,7 +94,6 @@ struct SyncRun {
 struct ClaimedRun<'a> {
     syncer: &'a Syncer,
     runs: BTreeSet<i64>,
-    /// Time of the claim.
     claimed_at: Timestamp,
 }
 

@@ -121,7 +121,6 @@ impl TreeSnapshot {
     }
 }
 
-/// One file of the tree.
 #[derive(Debug, Clone)]
 pub struct TreeFile {
     /// Path below the root, with `/` as separator.
@@ -148,7 +147,6 @@ impl TreeFile {
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Returns the bytes of the digest.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -210,7 +208,6 @@ pub enum TreeError {
     /// The root or a folder below it cannot be listed.
     #[error("cannot read the directory {path}")]
     Unreadable {
-        /// Path of the folder.
         path: PathBuf,
         /// Error of the operating system.
         source: io::Error,
@@ -235,7 +232,6 @@ pub enum TreeError {
          (a workspace file with `sources = {{}}` declares none)"
     )]
     Emptied(PathBuf),
-    /// The read panicked.
     #[error("internal error while reading {0}; retrying. Please report this bug")]
     Panicked(PathBuf),
 }

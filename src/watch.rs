@@ -123,7 +123,6 @@ impl Notifier {
 #[derive(Debug, Error)]
 #[error("could not watch {root}")]
 pub struct WatchError {
-    /// Root of the tree.
     pub root: PathBuf,
     /// Error of the operating system.
     pub source: io::Error,
@@ -133,9 +132,6 @@ pub struct WatchError {
 ///
 /// If the system has no watches left, or on a network file system, polls the tree every two seconds
 /// and logs a warning.
-///
-/// # Errors
-/// When `root` is relative without a current directory, or no thread can start.
 pub fn start(root: &Path) -> Result<Watch, WatchError> {
     start_with(root, Notifier::default())
 }

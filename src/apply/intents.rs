@@ -26,7 +26,6 @@ impl OpenIntents {
         self.actions.contains_key(&number)
     }
 
-    /// Returns the open intent of an action.
     pub(super) fn of(&self, action: usize) -> Option<i64> {
         self.numbers.get(&action).copied()
     }

@@ -14,7 +14,6 @@ type TestAnswer = Result<TestVerdict, RemoteError>;
 
 /// Result of the preflight of one source.
 enum PreflightResult {
-    /// No test requested.
     NotRequested,
     /// The test task ended without a result.
     Aborted,

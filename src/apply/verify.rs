@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-/// Index of a listing.
 struct RefreshedListing<'a> {
     ids: HashSet<&'a SourceId>,
     /// Sorted.

@@ -352,7 +352,6 @@ fn load_and_keep(settings: &Settings) -> Result<LoadedConfig, CommandError> {
         .map_err(|error| CommandError::invalid(&error))
 }
 
-/// Prints diagnostics to stderr.
 pub(super) fn print_diagnostics(common: &Common, reading: &LoadedConfig) {
     if !reading.diagnostics.is_empty() && common.format != Format::Github {
         progress::hide();

@@ -65,7 +65,6 @@ impl From<Exit> for ExitCode {
 /// An error that ends the command.
 #[derive(Debug)]
 pub struct CommandError {
-    /// The exit code.
     pub exit: Exit,
     /// Error message, empty if it was printed already.
     pub message: String,

@@ -83,7 +83,6 @@ impl Progress {
         Ticking(self.clone(), ticking)
     }
 
-    /// Adds names.
     pub(super) fn begin(&self, names: impl IntoIterator<Item = String>) {
         self.with(|under_way| under_way.names.extend(names));
     }

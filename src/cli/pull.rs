@@ -19,7 +19,6 @@ struct PullTargets {
     source: Option<String>,
 }
 
-/// A file that was written.
 struct WrittenFile {
     target: PullTargets,
     path: String,

@@ -19,7 +19,6 @@ pub struct BaseUrl {
 /// Never contains the text, which may include credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidBaseUrl {
-    /// Not a URL.
     #[error("the platform's URL cannot be used: not a complete URL; write https://HOST/PATH")]
     NotAUrl,
     /// Neither `http` nor `https`.
@@ -39,9 +38,6 @@ pub enum InvalidBaseUrl {
 
 impl BaseUrl {
     /// Parses a base URL, with or without `/api/v1` or `/api/v1/data` and trailing slashes.
-    ///
-    /// # Errors
-    /// When the text is not a plain `http` or `https` URL.
     pub fn parse(text: &str) -> Result<Self, InvalidBaseUrl> {
         let url = Url::parse(text.trim()).map_err(|_| InvalidBaseUrl::NotAUrl)?;
         if !matches!(url.scheme(), "http" | "https") {

@@ -77,7 +77,6 @@ pub struct RemoteError {
     pub endpoint: Endpoint,
     /// Unit or workspace of the operation, or the platform's URL.
     pub on: String,
-    /// Kind of failure.
     pub kind: RemoteErrorKind,
 }
 
@@ -99,7 +98,6 @@ pub enum RemoteErrorKind {
     Throttled {
         /// Wait requested by the platform, at most five minutes.
         retry_after: Option<Duration>,
-        /// Message of the platform.
         message: String,
     },
     /// Sent, but no complete response arrived (timeout, reset).
@@ -123,23 +121,13 @@ pub enum RemoteErrorKind {
     Conflict(String),
     /// Any other 4xx, or a 2xx whose envelope reports an error.
     #[error("the platform refused (HTTP {status}){}", after_colon(.message))]
-    Refused {
-        /// HTTP status.
-        status: u16,
-        /// Message of the platform.
-        message: String,
-    },
+    Refused { status: u16, message: String },
     /// 5xx, or a response to a write that may come from a gateway.
     ///
     /// That is 403, 413, 425, 499, 429 without the platform's envelope, or any 4xx without JSON. The write may have
     /// been carried out.
     #[error("{} (HTTP {status}){}", failure(*.status), after_colon(.message))]
-    Failed {
-        /// HTTP status.
-        status: u16,
-        /// Message of the platform.
-        message: String,
-    },
+    Failed { status: u16, message: String },
     /// A 2xx response that violates the contract.
     #[error("the response does not match the Data API: {0}")]
     Malformed(String),

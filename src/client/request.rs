@@ -100,7 +100,6 @@ pub(super) struct TestConnectionBody<'a> {
     pub(super) source_config: SourceConfig<'a>,
 }
 
-/// Source to be tested.
 #[derive(Serialize)]
 pub(super) struct SourceConfig<'a> {
     #[serde(rename = "type")]

@@ -41,7 +41,6 @@ pub struct ItemError {
     pub id: Option<SourceId>,
     /// Name of the source, if present.
     pub name: Option<String>,
-    /// Message of the platform.
     pub message: String,
 }
 
@@ -96,7 +95,6 @@ pub struct SyncedRow {
     pub message: Option<String>,
 }
 
-/// Schema of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Schema {
     /// `data.tables`

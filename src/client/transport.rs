@@ -81,7 +81,6 @@ impl SecretRegistry {
 
 /// Route of requests.
 enum ClientBackend {
-    /// Over HTTP.
     Http(Client),
     /// To a platform within this process.
     InProcess(InProcess),

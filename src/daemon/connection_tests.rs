@@ -38,7 +38,6 @@ struct TestState {
     is_reachable: Option<bool>,
 }
 
-/// A test that is due.
 pub(super) struct DueTest {
     pub(super) unit: Arc<DesiredWorkspace>,
     name: SourceName,

@@ -56,7 +56,6 @@ impl Publisher {
         Self(None)
     }
 
-    /// Creates a publisher and the receiver of its snapshots.
     #[must_use]
     pub fn new(about: ProcessInfo, metrics: Arc<Metrics>) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let about = Arc::new(about);

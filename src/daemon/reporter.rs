@@ -29,21 +29,17 @@ pub trait Reporter: Send + Sync {
     fn pass_started(&self, unit: &WorkspaceRef, pass: &PassId);
     /// A unit was planned; nothing is done yet, and in a dry run nothing will be.
     fn plan_ready(&self, plan: &WorkspacePlan, dry_run: bool);
-    /// An action finished.
     fn action_finished(&self, plan: &WorkspacePlan, action: &Action, result: &ActionResult);
     /// A pass ended; without an outcome it was a dry run.
     fn pass_ended(&self, plan: &WorkspacePlan, outcome: Option<&ApplyOutcome>, after: &NextAttempt);
     /// No connection to the platform can be opened; the next attempt is at `again`.
     fn platform_unreachable(&self, why: &str, again: Option<Timestamp>);
-    /// A sync request starts.
     fn sync_started(&self, call: &SyncCall);
-    /// A sync request ended.
     fn sync_ended(&self, unit: Option<&DesiredWorkspace>, synced: &[SyncResult]);
     /// No work is running; these firings come next.
     fn next_syncs(&self, upcoming: &[(Timestamp, &Task, &SourceKey, &CompiledSchedule)], now: Timestamp);
     /// Information.
     fn info(&self, text: &str);
-    /// Warning.
     fn warning(&self, text: &str);
     /// A shutdown was requested; `busy` if work is still in progress.
     fn shutting_down(&self, busy: bool);

@@ -71,9 +71,7 @@ pub(super) struct FreshnessChange {
 
 /// Records that the scheduler needs after a pass.
 pub(super) struct PassRecords {
-    /// Managed sources.
     pub(super) owned: BTreeMap<SourceName, Ownership>,
-    /// Their last runs.
     pub(super) runs: BTreeMap<SourceName, LastRun>,
     /// Sources that were just connected or changed and sync at once.
     pub(super) immediate_syncs: Vec<(SourceName, Trigger)>,
@@ -90,7 +88,6 @@ pub(super) struct Ownership {
     pub(super) unidentified: bool,
 }
 
-/// The result of a pass.
 #[derive(Default)]
 pub(super) struct PassResult {
     pub(super) succeeded: bool,
@@ -110,7 +107,6 @@ pub(super) struct PassResult {
 }
 
 impl Scheduler {
-    /// Creates an empty scheduler.
     pub(super) fn new(max_syncs: usize) -> Self {
         Self {
             max_syncs,
@@ -412,7 +408,6 @@ impl Scheduler {
         Some(value)
     }
 
-    /// Changes every slot.
     fn change_all(&mut self, now: Timestamp, change: impl Fn(&mut WorkspaceEntry)) {
         let mut over = Vec::new();
         for (unit, slot) in &mut self.entries {

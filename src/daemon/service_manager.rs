@@ -17,7 +17,6 @@ pub(super) struct ServiceManager {
     failure_logged: bool,
 }
 
-/// The state of the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ServiceState {
     /// A load is requested, the first one or again.

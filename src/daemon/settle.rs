@@ -24,7 +24,6 @@ pub(super) enum Acceptance {
     Wait,
     /// Additions and changes are accepted; removals wait for the given reason.
     AdditionsOnly(RemovalBlock),
-    /// Accepted in full.
     Full,
 }
 
@@ -66,7 +65,6 @@ impl SettleTracker {
         self.accepted_in_full
     }
 
-    /// Schedules a scan now.
     pub(super) fn scan_now(&mut self, now: Timestamp) {
         self.rescan_by(now);
     }

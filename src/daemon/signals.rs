@@ -24,9 +24,6 @@ pub enum Signal {
 pub type Stopping = Arc<AtomicBool>;
 
 /// Sends signals as events; the second SIGTERM or SIGINT exits the process at once.
-///
-/// # Errors
-/// If the system refuses to install a handler.
 pub fn listen(events: UnboundedSender<Event>) -> io::Result<Stopping> {
     let stopping: Stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {

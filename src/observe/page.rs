@@ -19,9 +19,7 @@ const REFRESH: u32 = 15;
 /// Characters of a path segment that are not percent-encoded.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
-/// Style sheet.
 pub(super) const STYLE: &str = include_str!("templates/style.css");
-/// Icon.
 pub(super) const ICON: &str = include_str!("templates/icon.svg");
 
 /// Functions that the templates call.
@@ -29,7 +27,6 @@ mod to {
     pub(super) use super::{number, pieces, short, source, workspace};
 }
 
-/// First page.
 #[derive(Template)]
 #[template(path = "overview.html")]
 pub(super) struct OverviewPage<'a> {

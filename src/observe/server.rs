@@ -60,9 +60,7 @@ const HEADERS: [(HeaderName, &str); 7] = [
 
 /// Data for the server.
 pub struct SiteConfig {
-    /// Latest snapshot.
     pub published: SnapshotReceiver,
-    /// Metrics.
     pub metrics: Arc<Metrics>,
     /// Source of the history; `None` in a dry run without state.
     pub state: Option<Store>,

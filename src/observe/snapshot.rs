@@ -29,9 +29,7 @@ pub struct Snapshot {
     pub about: Arc<ProcessInfo>,
     /// Time of publication.
     pub at: Timestamp,
-    /// Status of the files.
     pub files: Arc<FilesStatus>,
-    /// Platform-wide problem, if any.
     pub platform: Option<Problem>,
     /// Workspaces, sorted by unit.
     pub workspaces: Vec<Arc<WorkspaceSnapshot>>,
@@ -54,7 +52,6 @@ pub struct PassSpan {
     pub good: u32,
     /// Number of failed passes.
     pub failed: u32,
-    /// Duration of the longest pass.
     pub longest: Duration,
 }
 
@@ -84,28 +81,22 @@ pub struct ProcessInfo {
     pub interval: SignedDuration,
     /// True if the daemon never writes.
     pub dry_run: bool,
-    /// Time of its start.
     pub started: Timestamp,
     /// Warnings about this host, found at the start.
     pub warnings: Vec<String>,
 }
 
-/// Status of the files.
 #[derive(Debug, Clone, Default)]
 pub struct FilesStatus {
     /// Time of the last read that took effect.
     pub read_at: Option<Timestamp>,
-    /// Number of files.
     pub count: usize,
-    /// Commit of the checkout.
     pub commit: Option<Arc<str>>,
     /// First few errors.
     pub rejected: Vec<Diagnostic>,
-    /// Number of errors.
     pub errors: usize,
     /// First warnings in them.
     pub warnings: Vec<Diagnostic>,
-    /// Number of warnings.
     pub warning_count: usize,
     /// Reason why the directory cannot be read as a whole, if any.
     pub unreadable: Option<String>,
@@ -116,7 +107,6 @@ pub struct FilesStatus {
 /// A problem and when it began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Kind of failure.
     pub kind: ErrorKind,
     /// Description with the next step.
     pub message: String,
@@ -145,13 +135,11 @@ pub struct WorkspaceSnapshot {
     pub facts: Vec<Facts>,
     /// Number of planned actions not yet carried out, by kind.
     pub pending: BTreeMap<&'static str, u32>,
-    /// Withheld actions.
     pub withheld: Vec<WithheldAction>,
     /// Number of unmanaged, undeclared sources on the platform.
     pub unmanaged: usize,
     /// The first of these sources.
     pub unmanaged_sources: Vec<UnmanagedSource>,
-    /// Latest drift corrections.
     pub corrected: Vec<DriftCorrection>,
 }
 
@@ -162,17 +150,14 @@ pub struct Facts {
     pub config: ConfigStatus,
     /// Reason why it is not in sync.
     pub why: Option<Box<str>>,
-    /// True if it is managed.
     pub managed: bool,
     /// The connected source that the syncs below are of.
     pub connection: Option<Connection>,
     /// True if the platform may list another source that was connected under its name.
     pub unidentified: bool,
-    /// Next firing.
     pub next: Option<Timestamp>,
     /// Time at which the last successful sync ended.
     pub last_success: Option<Timestamp>,
-    /// Latest sync.
     pub last: Option<Box<LastSyncStatus>>,
     /// The sync before the one in progress.
     pub previous: Option<Box<LastSyncStatus>>,
@@ -186,9 +171,7 @@ pub struct Facts {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConfigStatus {
-    /// An action failed.
     Failing,
-    /// An action is withheld.
     Withheld,
     /// An action is still to be carried out.
     Pending,
@@ -197,16 +180,13 @@ pub enum ConfigStatus {
     /// Not checked yet.
     #[default]
     Unknown,
-    /// In sync.
     InSync,
 }
 
-/// DATA: a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastSyncStatus {
     /// Time at which it ended, or began if it is running.
     pub at: Timestamp,
-    /// Outcome of the run.
     pub outcome: RunOutcome,
     /// Message of the platform, or the error.
     pub message: Option<Box<str>>,
@@ -219,7 +199,6 @@ pub struct LastSyncStatus {
 /// An unmanaged, undeclared source on the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnmanagedSource {
-    /// Name of the source.
     pub name: SourceName,
     /// Type of the source, if the list contains it.
     #[serde(rename = "type")]
@@ -233,16 +212,13 @@ pub struct Test {
     pub at: Timestamp,
     /// True if the platform could connect.
     pub up: bool,
-    /// Message of the platform.
     pub message: String,
     /// Time since which the result is the same.
     pub since: Timestamp,
 }
 
-/// A withheld action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WithheldAction {
-    /// Key of the source.
     pub source: SourceKey,
     /// Name of the source on the platform.
     pub name: SourceName,
@@ -253,7 +229,6 @@ pub struct WithheldAction {
     pub word: &'static str,
     /// Stable reason code.
     pub code: &'static str,
-    /// Reason.
     pub reason: String,
     /// Position in the files.
     pub at: Option<SourceLocation>,
@@ -261,10 +236,8 @@ pub struct WithheldAction {
     pub allow: Option<String>,
 }
 
-/// A drift correction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DriftCorrection {
-    /// Key of the source.
     pub source: SourceKey,
     /// Name of the source on the platform.
     pub name: SourceName,
@@ -272,7 +245,6 @@ pub struct DriftCorrection {
     pub word: &'static str,
     /// Difference that was found.
     pub reason: String,
-    /// Time of the correction.
     pub at: Timestamp,
 }
 
@@ -285,7 +257,6 @@ impl Problem {
 }
 
 impl Snapshot {
-    /// Returns the workspace of this unit.
     #[must_use]
     pub fn workspace(&self, unit: &WorkspaceRef) -> Option<&WorkspaceSnapshot> {
         let at = self.workspaces.binary_search_by(|workspace| workspace.unit().cmp(unit)).ok()?;

@@ -21,9 +21,6 @@ pub struct Allow {
 }
 
 /// Checks that a source with this definition may use `reference`.
-///
-/// # Errors
-/// The reason for the denial, as a sentence.
 pub(super) fn check(
     allowed: &[Allow],
     reference: &SecretRef,

@@ -12,7 +12,6 @@ use wellspring_sensitive as sensitive;
 /// A possible destination of a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Destination {
-    /// A host.
     Host(String),
     /// The value at this key could name a host, but the host is unknown.
     Ambiguous(String),
@@ -21,7 +20,6 @@ pub(super) enum Destination {
 /// Meaning of a key, derived from its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ValueRole {
-    /// One or more hosts.
     Hosts,
     /// A secret, or a user name.
     Login,
@@ -29,7 +27,6 @@ enum ValueRole {
     Query,
     /// A name, a path or a setting.
     Other,
-    /// Unknown meaning.
     Unknown,
 }
 

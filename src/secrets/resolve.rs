@@ -128,7 +128,6 @@ struct DefinitionWalk<'a> {
     missing: Vec<MissingSecret>,
 }
 
-/// A leaf with a secret.
 struct SecretLeaf {
     path: FieldPath,
     secret: SecretPart,
@@ -212,7 +211,6 @@ impl DefinitionWalk<'_> {
     }
 }
 
-/// Returns true if this value may contain references.
 fn may_contain_reference(declared: &ConfigValue) -> bool {
     matches!(
         declared,
@@ -233,7 +231,6 @@ pub struct UnresolvedSecrets {
 /// One reference without a usable value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingSecret {
-    /// Path of the leaf.
     pub path: FieldPath,
     /// Reference as written: `${NAME}`, `env:NAME`, `file:NAME`, `credential:NAME`.
     pub reference: String,

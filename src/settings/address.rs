@@ -6,9 +6,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub const DEFAULT_PORT: u16 = 9780;
 
 /// Parses PORT, :PORT or HOST:PORT; a port alone listens on the loopback address.
-///
-/// # Errors
-/// If the text is none of these.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let local = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let bare = text.strip_prefix("localhost:").or_else(|| text.strip_prefix(':')).unwrap_or(text);

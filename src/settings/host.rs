@@ -55,7 +55,6 @@ pub struct DaemonSettings {
     pub settle: Option<NonNegativeDuration>,
 }
 
-/// Mode of the daemon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Applies changes.
@@ -115,9 +114,6 @@ pub struct HostVariables {
 
 impl HostVariables {
     /// Parses patterns separated by commas.
-    ///
-    /// # Errors
-    /// Names the pattern that is invalid.
     pub fn listed(text: &str) -> Result<Self, String> {
         let patterns = text.split(',').map(str::trim).filter(|name| !name.is_empty());
         let pattern = |name: &str| match Glob::new(name) {
@@ -142,7 +138,6 @@ pub struct HostAllow {
 /// `[state]`
 #[derive(Debug, Clone, Default)]
 pub struct HostState {
-    /// The state directory.
     pub dir: Option<PathBuf>,
 }
 
@@ -194,10 +189,6 @@ pub struct TokenReference {
 }
 
 impl HostFile {
-    /// Reads the host file.
-    ///
-    /// # Errors
-    /// When it cannot be read or has errors.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
@@ -210,16 +201,12 @@ impl HostFile {
     }
 
     /// Parses the content of a host file called `name`.
-    ///
-    /// # Errors
-    /// All errors in it. No message contains a value that may be a secret.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
         read::host_file(name, text)
     }
 }
 
 impl HumanDuration {
-    /// Returns the duration.
     #[must_use]
     pub fn get(self) -> Duration {
         self.0
@@ -227,7 +214,6 @@ impl HumanDuration {
 }
 
 impl NonNegativeDuration {
-    /// Returns the duration.
     #[must_use]
     pub fn get(self) -> Duration {
         self.0
@@ -235,7 +221,6 @@ impl NonNegativeDuration {
 }
 
 impl TokenReference {
-    /// Returns the reference to the token.
     #[must_use]
     pub fn reference(&self) -> &SecretRef {
         &self.secret

@@ -12,9 +12,6 @@ use std::sync::Arc;
 ///
 /// The order is: the reference in the host file, then `PMTX_TOKEN`, then, for an interactive
 /// command, `~/.prometheux/config.json` if that file is for this platform.
-///
-/// # Errors
-/// When there is no token.
 pub fn token(settings: &Settings, platform: &BaseUrl, interactive: bool) -> Result<Token, SettingsError> {
     let environment = Arc::clone(settings.environment());
     if let Some(token) = &settings.host.platform.token {

@@ -19,7 +19,6 @@ const HALT_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
 pub struct Halted {
     /// Workspace and scope of the source.
     pub unit: WorkspaceRef,
-    /// Name of the source.
     pub name: SourceName,
     /// Time of the failure.
     pub since: Timestamp,
@@ -38,9 +37,6 @@ impl Halted {
 
 impl Store {
     /// Returns the last source that was removed for a replacement and not put back.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn halted(&self) -> Result<Option<Halted>, StoreError> {
         self.read(|connection, platform| {
             let mut statement = connection
@@ -67,9 +63,6 @@ impl Store {
 
 impl Store {
     /// Returns the sources of `unit` that must be synced in a call of their own.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn separate_syncs(&self, unit: &WorkspaceRef) -> Result<BTreeSet<SourceName>, StoreError> {
         let unit = unit.clone();
         self.read(move |connection, platform| {
@@ -84,9 +77,6 @@ impl Store {
     }
 
     /// Sets whether these sources are synced in a call of their own.
-    ///
-    /// # Errors
-    /// When the state cannot be written.
     pub async fn set_separate_sync(
         &self,
         unit: &WorkspaceRef,

@@ -63,7 +63,6 @@ pub(super) struct DbThread {
 
 /// Kind of access that the thread has to the database.
 pub(super) enum DbAccess {
-    /// The one connection that writes.
     Writer(Connection),
     /// Read-only: every read opens the database.
     Reader(PathBuf),
@@ -330,9 +329,6 @@ impl Store {
     /// Returns a number that changes when another handle writes the state.
     ///
     /// `None` if the state is read-only, because the number would never change.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn version(&self) -> Result<Option<i64>, StoreError> {
         if self.process_lock.is_none() {
             return Ok(None);

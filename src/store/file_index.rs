@@ -10,9 +10,6 @@ use std::collections::BTreeMap;
 
 impl Store {
     /// Replaces the record of what the files of `root` declare.
-    ///
-    /// # Errors
-    /// When the state cannot be written.
     pub async fn record_files(
         &self,
         root: &str,
@@ -32,9 +29,6 @@ impl Store {
     }
 
     /// Returns what each file of `root` declared when it was last fully read.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn files(&self, root: &str) -> Result<BTreeMap<String, Vec<WorkspaceRef>>, StoreError> {
         let root = root.to_owned();
         self.read(move |connection, platform| {

@@ -17,9 +17,6 @@ pub struct StoreHealth {
 
 impl Store {
     /// Reads and verifies the whole database.
-    ///
-    /// # Errors
-    /// When it cannot be read at all.
     pub async fn health(&self) -> Result<StoreHealth, StoreError> {
         self.read(|connection, platform| {
             let count = |rows: &str| -> rusqlite::Result<usize> {

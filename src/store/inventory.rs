@@ -20,11 +20,8 @@ use std::sync::Arc;
 /// A write that is about to be sent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewIntent {
-    /// The source's name.
     pub name: SourceName,
-    /// The source's key.
     pub key: SourceKey,
-    /// Kind of write.
     pub kind: IntentKind,
     /// Ids of sources with this name before the write.
     pub before: Vec<SourceId>,
@@ -71,7 +68,6 @@ pub enum StoreChange {
     Answered(i64, Option<SourceId>),
     /// Latest time this intent's write may have been sent; no-op if it is closed.
     Sent(i64, Timestamp),
-    /// Adds a journal entry.
     Journal(Box<JournalEntry>),
     /// Quarantines the source until it is released or its mark changes.
     Quarantine(SourceName, QuarantineEntry),
@@ -87,9 +83,6 @@ pub enum StoreChange {
 
 impl Store {
     /// Returns the managed sources and the open intents of `unit`, oldest first.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn inventory(&self, unit: &WorkspaceRef) -> Result<Inventory, StoreError> {
         let unit = unit.clone();
         self.read_rows(move |connection, platform| rows(connection, platform, &unit), InventoryRows::read)
@@ -99,9 +92,6 @@ impl Store {
     /// Returns the ids of those of `names` that are managed and have an id.
     ///
     /// The cost depends on the number of names, not on the size of the inventory.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn ids(
         &self,
         unit: &WorkspaceRef,
@@ -132,9 +122,6 @@ impl Store {
     }
 
     /// Returns every unit with a managed source or an open intent, sorted.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn units(&self) -> Result<Vec<WorkspaceRef>, StoreError> {
         self.read(|connection, platform| {
             let mut statement = connection.prepare_cached(
@@ -187,9 +174,6 @@ impl Store {
     }
 
     /// Applies all `changes` in order, or none of them; durable on return.
-    ///
-    /// # Errors
-    /// When the state cannot be written, or an intent to close is not open.
     pub async fn commit(&self, unit: &WorkspaceRef, changes: Vec<StoreChange>) -> Result<(), StoreError> {
         let unit = unit.clone();
         let worded = |change: StoreChange| {

@@ -15,9 +15,7 @@ use std::sync::Arc;
 pub struct JournalEntry {
     /// Time at which the action ended.
     pub at: Timestamp,
-    /// Id of the pass.
     pub pass: Arc<str>,
-    /// The source.
     pub source: SourceName,
     /// The source's key, when it has one.
     pub key: Option<SourceKey>,
@@ -34,13 +32,11 @@ pub struct JournalEntry {
     /// The commit that was checked out when the files were read, in hexadecimal; ends in `-dirty` if it does not
     /// hold the file as it was read.
     pub commit: Option<Arc<str>>,
-    /// Result of the action.
     pub outcome: ActionOutcome,
     /// Response of the platform, or the error.
     pub message: Option<String>,
     /// Counts against `max_cleanup`.
     pub removal: bool,
-    /// Corrected drift.
     pub mends_drift: bool,
     /// True for a replacement in place.
     pub in_place: bool,
@@ -59,17 +55,13 @@ impl JournalEntry {
 pub struct JournalRow {
     /// Sequence number; later entries have greater numbers.
     pub number: i64,
-    /// Unit of the source.
     pub unit: WorkspaceRef,
-    /// The recorded entry.
     #[serde(flatten)]
     pub entry: JournalEntry,
 }
 
-/// Selects journal rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalFilter {
-    /// Only of this unit.
     pub unit: Option<WorkspaceRef>,
     /// Only of sources with this name.
     pub source: Option<SourceName>,
@@ -81,9 +73,6 @@ pub struct JournalFilter {
 
 impl Store {
     /// Returns journal entries, newest first.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn journal(&self, filter: JournalFilter) -> Result<Vec<JournalRow>, StoreError> {
         self.read(move |connection, platform| {
             let mut statement = connection.prepare_cached(

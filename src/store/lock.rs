@@ -38,7 +38,6 @@ pub enum LockError {
     /// The lock file could not be used.
     #[error("could not lock the workspace with {path}")]
     File {
-        /// The lock file.
         path: PathBuf,
         /// Error of the operating system.
         source: io::Error,

@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 
 impl Store {
     /// Returns the origins (`https://HOST`, or `local`) used with this state.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn origins(&self) -> Result<BTreeSet<String>, StoreError> {
         self.read(|connection, _| {
             let mut statement = connection.prepare_cached("SELECT origin FROM origins")?;
@@ -18,9 +15,6 @@ impl Store {
     }
 
     /// Records an origin before it is used.
-    ///
-    /// # Errors
-    /// When the state cannot be written.
     pub async fn record_origin(&self, origin: &str) -> Result<(), StoreError> {
         let origin = origin.to_owned();
         self.write(move |connection, _| {

@@ -16,9 +16,6 @@ pub struct PlanCacheRows {
 
 impl Store {
     /// Returns the cached results for `root` that are still valid.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn plan_cache(&self, root: &str) -> Result<Option<PlanCacheRows>, StoreError> {
         let root = root.to_owned();
         self.read(move |connection, platform| {
@@ -40,9 +37,6 @@ impl Store {
     /// Caches results for units of `root`.
     ///
     /// Drops the entries of units in `gone`, and all entries with different inputs.
-    ///
-    /// # Errors
-    /// When the state cannot be written.
     pub async fn store(
         &self,
         root: &str,

@@ -26,9 +26,6 @@ pub struct PlanContext {
 
 impl Store {
     /// Returns the stored knowledge about `unit`, with its history from `since` on.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn plan_context(
         &self,
         unit: &WorkspaceRef,

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 /// Record of a quarantined source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuarantineEntry {
-    /// Start of the quarantine.
     pub since: Timestamp,
     /// Reason, in readable form.
     pub reason: String,
@@ -21,9 +20,6 @@ pub struct QuarantineEntry {
 
 impl Store {
     /// Returns the quarantined sources of `unit`.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn quarantined(
         &self,
         unit: &WorkspaceRef,

@@ -22,9 +22,7 @@ const PROCESS_ENDED: &str = "the process ended before the response arrived";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
-    /// Its schedule fired.
     Schedule,
-    /// The source was connected.
     Connect,
     /// The source was replaced.
     Change,
@@ -32,7 +30,6 @@ pub enum Trigger {
     Manual,
 }
 
-/// Outcome of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunOutcome {
@@ -53,7 +50,6 @@ pub enum RunOutcome {
 /// Request to claim a firing before its sync is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The source.
     pub name: SourceName,
     /// Reason why it is due.
     pub trigger: Trigger,
@@ -64,7 +60,6 @@ pub struct Claim {
 /// A firing that is used up without a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedRun {
-    /// The source.
     pub name: SourceName,
     /// The firing; the last one if several were skipped.
     pub firing: Timestamp,
@@ -74,14 +69,11 @@ pub struct SkippedRun {
     pub message: String,
 }
 
-/// Result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEnd {
-    /// Number of the run.
     pub run: i64,
     /// Time at which it ended.
     pub finished_at: Timestamp,
-    /// Outcome of the run.
     pub outcome: RunOutcome,
     /// Number of records reported by the platform.
     pub records: Option<u64>,
@@ -108,14 +100,11 @@ pub struct LastRun {
     pub records: Option<u64>,
 }
 
-/// A recorded run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunRecord {
     /// Sequence number; later runs have greater numbers.
     pub run: i64,
-    /// The unit.
     pub unit: WorkspaceRef,
-    /// The source.
     pub name: SourceName,
     /// Reason why it was due.
     pub trigger: Trigger,
@@ -127,16 +116,13 @@ pub struct RunRecord {
     pub finished_at: Option<Timestamp>,
     /// Number of records reported by the platform.
     pub records: Option<u64>,
-    /// Outcome of the run.
     pub outcome: RunOutcome,
     /// Response of the platform, or the error.
     pub message: Option<String>,
 }
 
-/// Selects runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryFilter {
-    /// Only of this unit.
     pub unit: Option<WorkspaceRef>,
     /// Only of sources with this name.
     pub source: Option<SourceName>,
@@ -288,9 +274,6 @@ impl Store {
     /// Returns the newest run of every source of `unit` since it was connected.
     ///
     /// Earlier runs belong to a previous source with the same name.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn last_runs(&self, unit: &WorkspaceRef) -> Result<BTreeMap<SourceName, LastRun>, StoreError> {
         let (unit, dir) = (unit.clone(), self.dir.clone());
         self.read(move |connection, platform| {
@@ -322,9 +305,6 @@ impl Store {
     }
 
     /// Returns runs, newest first.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
     pub async fn history(&self, filter: HistoryFilter) -> Result<Vec<RunRecord>, StoreError> {
         let dir = self.dir.clone();
         self.read(move |connection, platform| {

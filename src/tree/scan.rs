@@ -135,7 +135,6 @@ impl StatCache {
     }
 }
 
-/// A file to read.
 #[derive(PartialEq, Eq)]
 struct FoundFile {
     path: PathBuf,

@@ -48,7 +48,6 @@ impl SyncCookie {
         Self { path: made.and_then(|_| path.canonicalize()).ok(), ..Self::default() }
     }
 
-    /// Path to watch.
     pub(super) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }

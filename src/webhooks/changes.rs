@@ -18,11 +18,9 @@ pub enum NotificationEvent {
     Failed,
     /// The failure is over.
     Recovered,
-    /// A change is withheld.
     Withheld,
     /// Data is older than `stale_after`.
     Stale,
-    /// Drift was corrected.
     DriftMended,
 }
 
@@ -62,7 +60,6 @@ pub struct Notification {
     pub at: Timestamp,
     /// Display name of the workspace; `None` if all are concerned.
     pub workspace: Option<String>,
-    /// The workspace and scope.
     pub unit: Option<WorkspaceRef>,
     /// The first few sources.
     pub sources: Vec<String>,
@@ -72,7 +69,6 @@ pub struct Notification {
     pub message: String,
 }
 
-/// The state already reported.
 #[derive(Default)]
 pub(super) struct ReportedState {
     last_snapshot: Option<Arc<Snapshot>>,
@@ -92,7 +88,6 @@ struct WorkspaceHealth {
 }
 
 impl ReportedState {
-    /// Returns the notifications for this snapshot.
     pub(super) fn changes(&mut self, now: &Arc<Snapshot>) -> Vec<Notification> {
         let mut notices = Vec::new();
         self.files(now, &mut notices);

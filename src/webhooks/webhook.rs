@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
-/// Timeout of one attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// First retry delay, doubled each time: half a minute in all with [`MAX_ATTEMPTS`].
@@ -22,11 +21,9 @@ const MAX_ATTEMPTS: usize = 7;
 /// Resolves the address before every attempt; a secret, as it permits posting.
 pub type Address = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
-/// A configured webhook.
 pub struct Webhook {
     /// Function that returns the address.
     pub address: Address,
-    /// Format of the body.
     pub format: PayloadFormat,
     /// Kinds of notification to send.
     pub events: Vec<NotificationEvent>,
@@ -36,7 +33,6 @@ pub struct Webhook {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PayloadFormat {
-    /// The notification as JSON.
     #[default]
     Json,
     /// A message for Slack and compatible services.
@@ -51,9 +47,6 @@ struct Undelivered {
 
 impl Webhook {
     /// Checks that the address may be used.
-    ///
-    /// # Errors
-    /// With the reason, without the address.
     pub fn check(&self) -> Result<(), String> {
         url(&(self.address)()?).map(drop)
     }

@@ -10,6 +10,8 @@
 //! Invariant: no I/O, no async, no clock, no environment. `Cargo.toml` names no crate that performs
 //! I/O, and `clippy.toml` refuses the standard library's.
 
+#![warn(missing_docs)]
+
 pub mod config;
 pub mod listing;
 pub mod model;

@@ -2,6 +2,8 @@
 //!
 //! Invariant: knows no routes; callers pass the router.
 
+#![warn(missing_docs)]
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

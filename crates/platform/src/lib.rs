@@ -10,6 +10,8 @@
 //!                   └─▶ sync ─────▶ connectors ──▶ rows   stored rows, one file per source
 //! ```
 
+#![warn(missing_docs)]
+
 mod api;
 mod connectors;
 mod definition;

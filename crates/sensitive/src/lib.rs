@@ -5,6 +5,8 @@
 //!
 //! Invariant: pure; depends on no other module.
 
+#![warn(missing_docs)]
+
 mod keys;
 mod plain;
 mod scan;

@@ -4,7 +4,6 @@
 //! Invariant: a failure panics with its reason; nothing waits without a limit.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
-#![expect(missing_docs, reason = "most names say all that a test needs to know")]
 #![expect(clippy::new_without_default, reason = "a directory or process is created by name only")]
 
 mod background;

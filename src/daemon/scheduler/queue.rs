@@ -10,7 +10,6 @@ use std::sync::Arc;
 pub(super) enum PassPriority {
     /// The files were edited, so a user is waiting.
     Edited,
-    /// A pass was requested.
     Requested,
     /// The regular check.
     At(Timestamp),
@@ -40,13 +39,10 @@ pub(super) struct DueTimes {
 /// Totals over all units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SchedulerTotals {
-    /// Declared units.
     pub(super) units: usize,
-    /// Their sources.
     pub(super) sources: usize,
     /// Units whose last pass failed.
     pub(super) failing: usize,
-    /// Passes that are running.
     pub(super) passes: usize,
     /// Sync requests that are running.
     pub(super) syncs: usize,

@@ -160,7 +160,6 @@ impl ScheduledSource {
         self.run_now
     }
 
-    /// Starts a run.
     pub(super) fn start_run(&mut self, firing: Timestamp) {
         self.run_now = None;
         self.running = true;

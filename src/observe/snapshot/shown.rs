@@ -12,7 +12,6 @@ use std::sync::Arc;
 pub struct ShownSources {
     /// Key of the source's table.
     pub key: SourceKey,
-    /// Name on the platform.
     pub name: SourceName,
     /// `type`
     pub kind: Arc<str>,

@@ -60,7 +60,6 @@ impl SourceRow {
         }
     }
 
-    /// Returns the source with this name.
     pub(in crate::observe) fn named(
         workspace: &WorkspaceSnapshot,
         name: &SourceName,
