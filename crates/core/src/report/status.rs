@@ -379,7 +379,7 @@ pub fn status(standings: &[SourceStatus], keeper: Option<&Keeper>, now: Timestam
     };
     let notes: String = standings.iter().flat_map(notes).map(|note| wrapped(&note, look)).collect();
     if !notes.is_empty() {
-        out.push_str(&format!("\n{notes}\n"));
+        out.push_str(&format!("{notes}\n"));
     }
     out.push_str(&StatusTotals::of(standings).words());
     out.push('\n');
