@@ -18,7 +18,8 @@ pub use keys::{Rank, rank};
 pub use texts::find_secrets;
 pub use values::{exposes_secret, exposes_secret_under, masked, masked_text};
 
-use texts::{is_flag, is_literal};
+use plain::is_literal;
+use texts::is_flag;
 
 /// Returns true if values of a key with this name must not be displayed.
 #[must_use]

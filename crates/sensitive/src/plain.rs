@@ -1,9 +1,14 @@
 //! Finds secrets in logins without a scheme, commands, lines of configuration files, and markup.
 
 use super::scan::work;
-use super::texts::is_literal;
 use super::{Rank, is_secret, rank, shapes};
 use std::ops::Range;
+
+/// Returns true if the value is neither empty, masked nor a reference.
+pub(super) fn is_literal(value: &str) -> bool {
+    let refers = value.replace("$${", "").contains("${");
+    !refers && !value.bytes().all(|byte| b"*x.".contains(&byte)) && !value.chars().all(|c| c == '•')
+}
 
 /// Returns the words of a text with their positions, without quotes around them.
 fn words(text: &str, ends: fn(char) -> bool) -> impl Iterator<Item = (usize, &str)> {

@@ -3,8 +3,9 @@
 //! Covers URLs, `key=value` pairs, headers, command lines, and forms that only secrets have.
 
 use super::keys::{Rank, last_word, rank};
+use super::plain::{self, is_literal};
 use super::scan::work;
-use super::{is_secret, plain, shapes};
+use super::{is_secret, shapes};
 use std::ops::Range;
 
 /// Maximum bytes searched for a key or an address, which bounds the cost.
@@ -317,12 +318,6 @@ fn value_at(text: &str, start: usize) -> Range<usize> {
     };
     work::add(value.len());
     value
-}
-
-/// Returns true if the value is neither empty, masked nor a reference.
-pub(super) fn is_literal(value: &str) -> bool {
-    let refers = value.replace("$${", "").contains("${");
-    !refers && !value.bytes().all(|byte| b"*x.".contains(&byte)) && !value.chars().all(|c| c == '•')
 }
 
 /// Returns true for words such as `true` or `required`, which are not secrets.
