@@ -53,6 +53,8 @@ pub(super) struct Writing<'c> {
     checked_bytes: u64,
     /// True if nothing was stored before.
     was_empty: bool,
+    /// True if the stored rows of the table have digests where their content identifies them.
+    has_digests: bool,
     /// Returns the reason why the sync must end, if there is one.
     stop: Box<dyn Fn() -> Option<ReadError> + Send + 'c>,
     notes: Vec<String>,
@@ -109,6 +111,7 @@ impl<'c> Writing<'c> {
             bytes: 0,
             checked_bytes: 0,
             was_empty: false,
+            has_digests: false,
             stop: Box::new(stop),
             notes: Vec::new(),
         })
@@ -149,6 +152,24 @@ impl<'c> Writing<'c> {
         finish().map_err(|error| not_stored(&error))
     }
 
+    /// Adds the digests of rows identified by their content.
+    ///
+    /// A complete read omits them, because an index of a million digests takes longer than the rows.
+    fn add_digests(&mut self) -> Result<(), ReadError> {
+        let mut last = i64::MIN;
+        loop {
+            if let Some(failure) = (self.stop)() {
+                return Err(failure);
+            }
+            match add_digests(&self.change, &self.table, last).map_err(|error| not_stored(&error))? {
+                Some(seq) => last = seq,
+                None => break,
+            }
+        }
+        self.has_digests = true;
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<(), ReadError> {
         if let Some(failure) = (self.stop)() {
             return Err(failure);
@@ -171,6 +192,10 @@ impl<'c> Writing<'c> {
             if self.change.path().is_some_and(is_almost_full) {
                 return Err(ReadError::new("the disk of the platform's storage is almost full"));
             }
+        }
+        let by_identity = matches!(self.write_mode, WriteMode::AppendUnseen | WriteMode::Upsert);
+        if by_identity && !self.has_digests && self.batch.rows.iter().any(|row| row.plain) {
+            self.add_digests()?;
         }
         let (written, added) = write(&self.change, &self.table, self.write_mode, &self.batch)
             .map_err(|error| not_stored(&error))?;
@@ -196,6 +221,7 @@ impl RowSink for Writing<'_> {
         }
         name.clone_into(&mut self.table);
         self.write_mode = take;
+        self.has_digests = false;
         Ok(())
     }
 
@@ -204,9 +230,12 @@ impl RowSink for Writing<'_> {
             let (table, largest) = (&self.table, MAX_RECORD_BYTES >> 20);
             return Err(ReadError::new(format!("table \"{table}\": a row is larger than {largest} MiB")));
         }
+        let plain = identity == Some(row);
+        let replaces = matches!(self.write_mode, WriteMode::Replace | WriteMode::ReplaceDistinct);
+        let identity = identity.filter(|_| !(plain && replaces));
         let digest = identity.map(|text| Sha256::digest(text.as_bytes()).into());
         self.batch.text.push_str(row);
-        self.batch.rows.push(Waiting { end: self.batch.text.len(), digest, plain: identity == Some(row) });
+        self.batch.rows.push(Waiting { end: self.batch.text.len(), digest, plain });
         if self.batch.rows.len() >= self.batch_size || self.batch.text.len() >= BATCH_BYTES {
             self.flush()?;
         }
@@ -306,6 +335,23 @@ fn write(
         written += 1;
     }
     Ok((written, added))
+}
+
+/// Adds the digests of some rows without one; returns the last row, or `None` at the end.
+fn add_digests(change: &Transaction<'_>, table: &str, after: i64) -> rusqlite::Result<Option<i64>> {
+    let mut find = change.prepare_cached(
+        "SELECT seq, row FROM rows WHERE seq > ?2 AND \"table\" = ?1 AND digest IS NULL ORDER BY seq LIMIT 1000",
+    )?;
+    let found = find.query_map(params![table, after], |row| {
+        let digest: [u8; 32] = Sha256::digest(row.get_ref(1)?.as_bytes()?).into();
+        Ok((row.get(0)?, digest))
+    })?;
+    let found: Vec<(i64, [u8; 32])> = found.collect::<Result<_, _>>()?;
+    let mut set = change.prepare_cached("UPDATE rows SET digest = ?2 WHERE seq = ?1")?;
+    for (seq, digest) in &found {
+        set.execute(params![seq, digest])?;
+    }
+    Ok(found.last().map(|(seq, _)| *seq))
 }
 
 /// Returns true if more identical rows were read than are stored.

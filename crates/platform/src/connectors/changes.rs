@@ -150,6 +150,17 @@ impl<'k> Changes<'k> {
         intake.push_row(&row, Some(identity.as_ref().unwrap_or(&row)))
     }
 
+    /// Returns true if only their content identifies the records.
+    pub(super) fn is_by_content(&self) -> bool {
+        self.key.is_empty() && self.cursor.is_none()
+    }
+
+    /// Like [`Changes::record`], for the text of a record that only its content identifies.
+    pub(super) fn push_content(&mut self, row: &str, intake: &mut dyn RowSink) -> Result<(), ReadError> {
+        self.advance(None, false, intake)?;
+        intake.push_row(row, Some(row))
+    }
+
     /// Like [`Changes::record`], for rows with text values and ordered columns.
     pub(super) fn push_text_row(
         &mut self,

@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 
 use super::changes::{Changes, RecordKey};
 use super::file::DataFile;
+use super::row::RowText;
 use super::{
     ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceTable,
 };
@@ -92,6 +93,7 @@ impl Connector for ParquetFile {
     ) -> Result<Value, ReadError> {
         let mut changes = Changes::resume(since, since.is_some(), &self.table, &self.key, options);
         let OpenParquet { groups, shape, .. } = self.open()?;
+        let mut text = RowText::default();
         for (reader, file) in groups.iter() {
             for number in 0..reader.num_row_groups() {
                 let group = reader.get_row_group(number).map_err(|error| self.damaged(&error))?;
@@ -104,7 +106,13 @@ impl Connector for ParquetFile {
                     let count = left.min(most);
                     columns.fill(count).map_err(|error| self.damaged(&error))?;
                     for _ in 0..count {
-                        changes.record(columns.row(&shape).map_err(|error| self.damaged(&error))?, intake)?;
+                        if changes.is_by_content() {
+                            let row = columns.write_row(&shape, &mut text);
+                            changes.push_content(row.map_err(|error| self.damaged(&error))?, intake)?;
+                        } else {
+                            let row = columns.row(&shape).map_err(|error| self.damaged(&error))?;
+                            changes.record(row, intake)?;
+                        }
                     }
                     left -= count;
                 }

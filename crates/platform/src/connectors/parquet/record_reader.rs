@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::super::MAX_RECORD_BYTES;
 use super::super::SourceColumn as Described;
 use super::super::exact::free;
-use super::super::row::distinct;
+use super::super::row::{RowText, distinct};
 use super::ParquetRecord;
 use super::logical_type::{LogicalKind, PhysicalKind};
 use super::pages::Guarded;
@@ -26,7 +26,12 @@ pub(super) const MAX_DEPTH: usize = 64;
 const PLAIN: usize = 8;
 
 /// Structure of a file's rows.
-pub(super) struct RowShape(Vec<(String, SchemaNode, bool)>);
+pub(super) struct RowShape {
+    /// Name, values, and whether they may be null.
+    fields: Vec<(String, SchemaNode, bool)>,
+    /// Places of the fields, sorted by name like the fields of other records.
+    sorted: Vec<usize>,
+}
 
 enum SchemaNode {
     /// Values of a column.
@@ -68,7 +73,9 @@ impl RowShape {
             let node = building.node(field, 0, 0)?;
             fields.push((name, node, field.is_optional()));
         }
-        Ok(Self(fields))
+        let mut sorted: Vec<_> = (0..fields.len()).collect();
+        sorted.sort_by_key(|place| &fields[*place].0);
+        Ok(Self { fields, sorted })
     }
 
     /// Returns the columns of a row according to the schema.
@@ -77,7 +84,7 @@ impl RowShape {
             nullable: Some(*optional),
             ..Described::new(name, node.name())
         };
-        self.0.iter().map(described).collect()
+        self.fields.iter().map(described).collect()
     }
 }
 
@@ -300,10 +307,21 @@ impl Columns {
     pub(super) fn row(&mut self, shape: &RowShape) -> Result<ParquetRecord> {
         self.remaining_bytes = MAX_RECORD_BYTES;
         let mut row = Map::new();
-        for (name, node, _) in &shape.0 {
+        for (name, node, _) in &shape.fields {
             row.insert(name.clone(), node.take(self)?);
         }
         Ok(row)
+    }
+
+    /// Like [`Columns::row`], as text.
+    pub(super) fn write_row<'t>(&mut self, shape: &RowShape, text: &'t mut RowText) -> Result<&'t str> {
+        self.remaining_bytes = MAX_RECORD_BYTES;
+        text.clear();
+        for place in &shape.sorted {
+            let (name, node, _) = &shape.fields[*place];
+            text.put(name, &node.take(self)?);
+        }
+        Ok(text.finish())
     }
 
     fn value(&mut self, number: usize, kind: &LogicalKind) -> Result<Value> {
