@@ -181,7 +181,7 @@ async fn a_broken_view_that_nobody_asked_for_does_no_harm() {
     assert_eq!(house.sync(&named, json!({})).await, 2);
     let named = house.connect("named", "sqlite", json!({ "path": "a.db", "table": "broken" })).await;
     let message = house.sync_failure(&named).await;
-    assert!(message.contains("table \"broken\": SQLite says: no such table: main.gone"), "{message}");
+    assert!(message.contains("table \"broken\": SQLite: no such table: main.gone"), "{message}");
 }
 
 #[tokio::test]
