@@ -204,6 +204,13 @@ fn counted(style: &str, page: u64) -> Answer {
             let rows = rows(page);
             Answer::of(json!({ "count": rows.as_array().map(Vec::len), "items": rows }))
         }
+        "token-stops" => {
+            let mut body = json!({ "items": rows(page), "pages": PAGES + 1 });
+            if let Some(token) = token {
+                body["next"] = json!(token);
+            }
+            Answer::of(body)
+        }
         "total-too-small" => Answer::of(json!({ "items": rows(page), "total": COUNT - 2 })),
         "same-token-at-end" => Answer::of(json!({ "items": rows(page), "next": page.min(PAGES) + 1 })),
         "partial" => Answer { code: 206, ..Answer::of(rows(page)) }.with("content-range", "0-2/*"),
@@ -379,6 +386,11 @@ async fn pages_that_come_again_or_move_are_noticed_after_a_few_calls() {
         ("link-stops", json!({}), "8 records, and its pages end after 7"),
         ("link-shrinks", json!({}), "fewer records than when the reading began"),
         ("link-shifts", json!({}), "write key"),
+        (
+            "token-stops",
+            json!({ "next": "/next", "next_param": "page" }),
+            "the API has 4 pages, and it gave 3",
+        ),
         ("reddit", json!({ "records": "/data/children" }), "\"/data/after\""),
     ] {
         let id = house.connect(style, "api", config(&base, style, &more)).await;
