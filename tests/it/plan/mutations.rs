@@ -15,6 +15,7 @@ fn every_mistake_of_the_list_can_still_be_made() {
         let file = fs::read_to_string(root.join(text("file"))).unwrap();
         let times = file.lines().filter(|line| line.trim() == text("before")).count();
         assert_eq!(times, 1, "{}: {}", text("file"), text("before"));
+        assert_eq!(file.matches(text("before")).count(), 1, "{}: {}", text("file"), text("before"));
         assert_ne!(text("before"), text("after"));
         assert!(!text("why").is_empty() && !mutation["tests"].as_array().unwrap().is_empty());
     }
