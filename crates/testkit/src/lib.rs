@@ -48,6 +48,19 @@ pub fn program() -> &'static str {
     &PROGRAM
 }
 
+/// Returns true if golden tests shall write what they expect (`UPDATE=1`).
+///
+/// # Panics
+///
+/// Panics under `CI`, where nobody would review what was written.
+#[must_use]
+#[track_caller]
+pub fn rewrites_expectations() -> bool {
+    let update = std::env::var_os("UPDATE").is_some();
+    assert!(!update || std::env::var_os("CI").is_none(), "UPDATE is not for CI");
+    update
+}
+
 /// Returns the directory of the repository.
 #[must_use]
 pub fn repository() -> PathBuf {

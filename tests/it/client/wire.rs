@@ -5,14 +5,16 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 use tokio::io::AsyncReadExt as _;
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use wellspring::client::{RemoteError, RemoteErrorKind};
-use wellspring_testkit::{Fault, FaultProxy, Gate, Platform, Wire, nobody_listens};
+use wellspring::client::{InProcess, RemoteError, RemoteErrorKind};
+use wellspring_testkit::{
+    Fault, FaultProxy, Finished, Gate, Platform, Tree, Wellspring, Wire, nobody_listens, workspace_file,
+};
 
 fn impatient(url: &str, platform: &Platform) -> ApiWriter {
     let settings = settings(url, &platform.token());
@@ -111,30 +113,34 @@ async fn a_host_that_does_not_exist_is_called_so() {
     assert!(error.contains("cannot be reached: no such host; "), "{error}");
 }
 
+/// Runs `apply` of one source; the only trusted root signed no certificate of these tests.
+async fn apply_at(url: &str) -> Finished {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/client/root.crt");
+    let tree = Tree::with(&[
+        ("wellspring.toml", &format!("[platform]\nurl = \"{url}\"\n")),
+        ("w.toml", &workspace_file("ws", &[("crm", "h")])),
+    ]);
+    let run = tokio::task::spawn_blocking(move || {
+        let apply = Wellspring::new().args(["apply", "-y", "-C"]).arg(tree.path());
+        apply.env("PMTX_TOKEN", "token").env("SSL_CERT_FILE", root).run()
+    });
+    run.await.unwrap()
+}
+
 #[tokio::test]
 async fn a_connection_that_is_not_encrypted_where_it_must_be_carries_nothing() {
     let platform = Platform::start();
-    let url = platform.url().replace("http://", "https://");
-    let settings = settings(&url, &platform.token());
-    // Without any certificates the client cannot even be created, which is equivalent.
-    if let Ok(reader) = ApiReader::new(settings) {
-        let error = connect(&ApiWriter::new(&reader)).await.unwrap_err();
-        assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
-    }
+    let apply = apply_at(&platform.url().replace("http://", "https://")).await;
+    assert!(apply.stdout.contains("TLS: the server does not use TLS"), "{apply:#?}");
     assert_eq!(platform.calls().len(), 0);
 }
 
 #[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_gets_no_request() {
     let (address, attempts, requests) = untrusted_server().await;
-    let settings = settings(&format!("https://{address}"), "token");
-    // Without any certificates the client cannot even be created, which is equivalent.
-    if let Ok(reader) = ApiReader::new(settings) {
-        let error = connect(&ApiWriter::new(&reader)).await.unwrap_err();
-        assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
-        assert!(error.to_string().contains("TLS: ") && error.to_string().contains("certificate"), "{error}");
-        assert!(attempts.load(Ordering::SeqCst) > 0);
-    }
+    let apply = apply_at(&format!("https://{address}")).await;
+    assert!(apply.stdout.contains("TLS: ") && apply.stdout.contains("certificate"), "{apply:#?}");
+    assert!(attempts.load(Ordering::SeqCst) > 0);
     assert_eq!(requests.load(Ordering::SeqCst), 0);
 }
 
@@ -422,32 +428,34 @@ async fn a_token_that_cannot_be_had_or_sent_sends_nothing() {
     ApiReader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_more_calls_are_under_way_than_permitted() {
-    let platform = Platform::start();
-    let gate = Gate::closed();
-    platform.script_always("list", Fault::HoldBeforeActing(gate.clone()));
+    let (arrived, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (arrivals, passage) = (arrived.clone(), gate.clone());
+    let platform: InProcess = Arc::new(move |_| {
+        arrivals.fetch_add(1, Ordering::SeqCst);
+        let passage = passage.clone();
+        Box::pin(async move {
+            passage.acquire_owned().await.unwrap().forget();
+            Ok(axum::http::Response::new(r#"{"status":"success","data":[]}"#).into())
+        })
+    });
     // No sync is running, so all three permits are available to lists.
     let timeout = Duration::from_secs(60);
-    let settings = ClientConfig { max_in_flight: 3, timeout, ..settings(&platform.url(), &platform.token()) };
-    let reader = ApiReader::new(settings).unwrap();
+    let settings = ClientConfig { max_in_flight: 3, timeout, ..settings("http://127.0.0.1/", "token") };
+    let reader = ApiReader::in_process(settings, platform);
     let calls: Vec<_> = (0..6)
         .map(|_| {
             let reader = reader.clone();
             tokio::spawn(async move { reader.list(&unit()).await })
         })
         .collect();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while platform.calls().len() < 3 && Instant::now() < deadline {
-        tokio::task::yield_now().await;
-    }
-    for _ in 0..1000 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(platform.calls().len(), 3);
-    gate.open();
+    // The paused clock moves on only once no task can: a fourth call would have come by then.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(arrived.load(Ordering::SeqCst), 3);
+    gate.add_permits(6);
     for call in calls {
         call.await.unwrap().unwrap();
     }
-    assert_eq!(platform.calls().len(), 6);
+    assert_eq!(arrived.load(Ordering::SeqCst), 6);
 }

@@ -82,7 +82,7 @@ fn check(case: &Path) -> Result<(), String> {
         assert!(diagnostic.line > 0 && diagnostic.column > 0);
     }
     let expected = case.join("expected.txt");
-    if std::env::var_os("UPDATE").is_some() {
+    if wellspring_testkit::rewrites_expectations() {
         fs::write(&expected, found).unwrap();
         return Ok(());
     }

@@ -43,7 +43,7 @@ fn every_file_says_the_same_when_formatted_and_then_rests() {
         let once = check(&text);
         let wanted = path.with_extension("formatted");
         if path.parent().is_some_and(|folder| folder.ends_with("manifest/format")) {
-            if std::env::var_os("UPDATE").is_some() {
+            if wellspring_testkit::rewrites_expectations() {
                 fs::write(&wanted, &once).unwrap();
             }
             assert_eq!(once, fs::read_to_string(&wanted).unwrap_or_default(), "{}", path.display());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 fn check(case: &Path) -> Result<(), String> {
     let found = outcome(case);
     let expected = case.join("expected.txt");
-    if std::env::var_os("UPDATE").is_some() {
+    if wellspring_testkit::rewrites_expectations() {
         fs::write(&expected, found).unwrap();
         return Ok(());
     }

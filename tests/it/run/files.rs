@@ -3,7 +3,7 @@
 use wellspring::client::BaseUrl;
 use wellspring::model::{Scope, WorkspaceId, WorkspaceRef};
 use wellspring::store::Store;
-use wellspring_testkit::{Fault, Gate, Scene, until};
+use wellspring_testkit::{Datagrams, Fault, Gate, Scene, until};
 
 const A: (&str, &str) = ("alpha", "a.example.com");
 const B: (&str, &str) = ("beta", "b.example.com");
@@ -26,6 +26,11 @@ fn until_looked(scene: &Scene, daemon: &wellspring_testkit::Running) {
     let lists = scene.platform.calls_to("list").len();
     daemon.signal("USR1");
     until("it looked", || scene.platform.calls_to("list").len() > lists);
+}
+
+/// Waits for the end of a load that the service manager is told about.
+fn until_loaded(service_manager: &mut Datagrams) {
+    service_manager.until("the end of a load", |heard| (heard == b"READY=1\n").then_some(()));
 }
 
 /// Checks that nothing was removed after two full passes.
@@ -268,12 +273,26 @@ fn a_change_is_recorded_with_its_commit_though_git_says_it_after_it_has_written_
 fn a_lock_that_stays_is_no_reason_to_forget_when_started_again() {
     let (scene, daemon) = settled();
     drop(daemon);
+    let lists = scene.platform.calls_to("list").len();
     scene.tree.write(".git/index.lock", "");
     scene.declare("ws_one", &[A]);
-    let daemon = scene.daemon();
-    daemon.wait_for_line("watching");
-    daemon.signal("HUP");
-    daemon.wait_for_line("reading the files again");
+    let host = scene.state.join("host.toml");
+    std::fs::write(&host, "[daemon]\nsettle = \"0s\"\n").unwrap();
+    let mut service_manager = Datagrams::at(&scene.state.join("notify.socket"));
+    let daemon = scene
+        .command(&["run", "--interval", "1h", "--config", host.to_str().unwrap()])
+        .env("NOTIFY_SOCKET", service_manager.path().as_os_str())
+        .spawn();
+    until_loaded(&mut service_manager);
+    // The second load finds what the first one found, and would count if not for the lock. The third one
+    // begins after the second one was acted on.
+    for _ in 0..2 {
+        daemon.signal("HUP");
+        until_loaded(&mut service_manager);
+    }
+    let counted = service_manager.heard().into_iter().find(|heard| heard.contains("in 1 workspace"));
+    assert_eq!(counted, None, "{}", daemon.stderr());
+    assert_eq!(scene.platform.calls_to("list").len(), lists, "{}", daemon.stderr());
     assert_eq!(scene.platform.calls_to("cleanup").len(), 0);
     scene.tree.remove(".git/index.lock");
     until("the checkout is whole", || scene.holds("ws_one", &[A]));
