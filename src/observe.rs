@@ -7,6 +7,7 @@
 
 mod folding;
 mod health;
+mod level;
 pub mod metrics;
 mod page;
 mod plot;

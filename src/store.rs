@@ -37,9 +37,9 @@ pub use lock::{DaemonLock, LockError, WorkspaceLock};
 pub use plan_cache::PlanCacheRows;
 pub use plan_context::PlanContext;
 pub use quarantine::QuarantineEntry;
-pub use runs::{
-    Claim, HistoryFilter, LastRun, Retention, RunEnd, RunOutcome, RunRecord, SkippedRun, Trigger,
-};
+pub use runs::{Claim, HistoryFilter, LastRun, Retention, RunEnd, RunRecord, SkippedRun, Trigger};
+
+pub use crate::model::RunOutcome;
 
 use crate::model::FingerprintKey;
 use db::DbThread;

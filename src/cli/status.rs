@@ -129,7 +129,7 @@ impl KnownState {
         let Some(state) = state else { return Ok(Self { is_store_missing: true, ..Self::default() }) };
         let runs = state.last_runs(unit).await?;
         let mut failed_syncs = BTreeMap::new();
-        for (name, run) in runs.iter().filter(|(_, run)| is_failure(run.outcome)) {
+        for (name, run) in runs.iter().filter(|(_, run)| run.outcome.is_failure()) {
             let filter = HistoryFilter { unit: Some(unit.clone()), source: Some(name.clone()), limit: 5 };
             let same = state.history(filter).await?.into_iter().find(|of| of.started_at == run.started_at);
             let why = same.and_then(|run| run.message).unwrap_or_else(|| "reason unknown".to_owned());
@@ -259,16 +259,15 @@ impl KnownState {
     fn last(&self, name: &SourceName) -> (Option<LastSync>, Option<Timestamp>) {
         let Some(run) = self.runs.get(name) else { return (None, None) };
         let sent = !matches!(run.outcome, RunOutcome::Skipped | RunOutcome::Rewound);
-        let last = sent.then(|| LastSync {
+        if !sent {
+            return (None, run.last_success);
+        }
+        let last = LastSync {
             started_at: run.started_at,
             finished_at: run.finished_at,
-            outcome: run.outcome.as_str(),
+            outcome: run.outcome,
             records: run.records,
-        });
-        (last, run.last_success)
+        };
+        (Some(last), run.last_success)
     }
-}
-
-fn is_failure(outcome: RunOutcome) -> bool {
-    matches!(outcome, RunOutcome::Failed | RunOutcome::Unknown)
 }

@@ -1,6 +1,7 @@
 //! HTML pages from compile-time templates that escape their values.
 
 use super::folding::Folding;
+use super::level::Level;
 use super::plot::{self, Plot};
 use super::view::{ChangeRow, FailedWorkspace, PageContext, PageView, SourceRow, WithheldRow, WorkspaceView};
 use crate::model::{ErrorKind, SourceLocation, WorkspaceRef};
@@ -82,7 +83,7 @@ struct RunRow {
     started_at: Timestamp,
     trigger: &'static str,
     outcome: &'static str,
-    level: &'static str,
+    level: Level,
     records: String,
     took: String,
     message: String,
@@ -98,18 +99,18 @@ impl<'a> OverviewPage<'a> {
         Self { view, passes, folding, here, refresh: REFRESH }
     }
 
-    fn level(&self) -> &'static str {
+    fn level(&self) -> Level {
         let view = self.view;
         let rejected = !view.files.accepted && view.files.read_at.is_some();
         let fails = !view.stopped.is_empty() || !view.failing.is_empty();
         if rejected || fails || view.platform_trouble.is_some() {
-            "bad"
+            Level::Bad
         } else if !view.stale.is_empty() || !view.withheld.is_empty() || !view.files.warnings.is_empty() {
-            "warn"
+            Level::Warn
         } else if view.totals.pending + view.totals.unknown > 0 || view.files.read_at.is_none() {
-            "busy"
+            Level::Busy
         } else {
-            "good"
+            Level::Good
         }
     }
 
@@ -170,12 +171,12 @@ impl<'a> OverviewPage<'a> {
         if told.is_empty() {
             let pending = || humanize::count(view.totals.pending, "source");
             return match self.level() {
-                "busy" if view.files.read_at.is_none() => "Reading the files".to_owned(),
-                "busy" if view.totals.pending == 0 => {
+                Level::Busy if view.files.read_at.is_none() => "Reading the files".to_owned(),
+                Level::Busy if view.totals.pending == 0 => {
                     format!("{} not checked yet", humanize::count(view.totals.unknown, "source"))
                 }
-                "busy" if view.dry_run => format!("Dry run: {} would change", pending()),
-                "busy" => format!("Applying changes to {}", pending()),
+                Level::Busy if view.dry_run => format!("Dry run: {} would change", pending()),
+                Level::Busy => format!("Applying changes to {}", pending()),
                 _ if view.dry_run && view.totals.sources > 0 => "Dry run: nothing would change".to_owned(),
                 _ if view.totals.sources == 0 => "No sources are declared".to_owned(),
                 _ => "All is well".to_owned(),
@@ -220,7 +221,7 @@ impl RunRow {
             started_at: run.started_at,
             trigger: run.trigger.as_str(),
             outcome: run.outcome.as_str(),
-            level: plot::level(run.outcome),
+            level: Level::of(run.outcome),
             records: run
                 .records
                 .map(|n| humanize::number(usize::try_from(n).unwrap_or(usize::MAX)))

@@ -1,5 +1,6 @@
 //! Bar charts as SVG, without scripts.
 
+use super::level::Level;
 use super::snapshot::{PASS_SPAN, PASS_SPANS, PassSpan};
 use crate::report::humanize;
 use crate::store::{RunOutcome, RunRecord};
@@ -40,8 +41,7 @@ pub(super) struct Bar {
     pub(super) y: u32,
     pub(super) width: u32,
     pub(super) height: u32,
-    /// `good`, `busy`, `bad`, `warn` or `off`
-    pub(super) level: &'static str,
+    pub(super) level: Level,
     pub(super) title: String,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn syncs(runs: &[RunRecord], now: Timestamp, zone: &TimeZone) -> Vec<
             let first = MAX_PLOTTED_SYNCS - sent.len();
             let bars = sent.iter().enumerate().map(|(n, run)| {
                 let height = scaled(value(run).unwrap_or(0), most).max(MIN_BAR_HEIGHT);
-                bar(first + n, HEIGHT - height, height, level(run.outcome), title(run))
+                bar(first + n, HEIGHT - height, height, Level::of(run.outcome), title(run))
             });
             let bars: Vec<Bar> = bars.collect();
             let note = format!("highest {}, of the last {}", shown(most), count(bars.len() as u64, "sync"));
@@ -103,10 +103,10 @@ pub(super) fn passes(spans: &VecDeque<PassSpan>, now: Timestamp, zone: &TimeZone
         let failed = least(span.failed, scaled(u64::from(span.failed), most)).min(HEIGHT);
         let good = least(span.good, scaled(u64::from(span.good), most)).min(HEIGHT - failed);
         if good > 0 {
-            bars.push(bar(place, HEIGHT - failed - good, good, "good", title.clone()));
+            bars.push(bar(place, HEIGHT - failed - good, good, Level::Good, title.clone()));
         }
         if failed > 0 {
-            bars.push(bar(place, HEIGHT - failed, failed, "bad", title));
+            bars.push(bar(place, HEIGHT - failed, failed, Level::Bad, title));
         }
     }
     let sum = |of: fn(&PassSpan) -> u32| shown().map(|span| u64::from(of(span))).sum::<u64>();
@@ -121,7 +121,7 @@ pub(super) fn passes(spans: &VecDeque<PassSpan>, now: Timestamp, zone: &TimeZone
     Some(Plot { title: "Passes", note, width: step(PASS_SPANS), height: HEIGHT, bars, axis })
 }
 
-fn bar(n: usize, y: u32, height: u32, level: &'static str, title: String) -> Bar {
+fn bar(n: usize, y: u32, height: u32, level: Level, title: String) -> Bar {
     Bar { x: step(n), y, width: STEP - 2, height, level, title }
 }
 
@@ -136,17 +136,6 @@ fn scaled(value: u64, most: u64) -> u32 {
 
 fn count(n: u64, noun: &str) -> String {
     humanize::count(usize::try_from(n).unwrap_or(usize::MAX), noun)
-}
-
-/// Returns the CSS class of an outcome.
-pub(super) fn level(outcome: RunOutcome) -> &'static str {
-    match outcome {
-        RunOutcome::Done => "good",
-        RunOutcome::Running => "busy",
-        RunOutcome::Failed => "bad",
-        RunOutcome::Unknown => "warn",
-        RunOutcome::Skipped | RunOutcome::Rewound => "off",
-    }
 }
 
 #[cfg(test)]
@@ -184,7 +173,7 @@ mod tests {
         let [records, durations] = plots.as_slice() else { panic!("{plots:?}") };
         assert_eq!((records.bars.len(), durations.bars.len()), (MAX_PLOTTED_SYNCS, MAX_PLOTTED_SYNCS));
         let last = records.bars.last().unwrap();
-        assert_eq!((last.level, last.height, last.y + last.height), ("bad", MIN_BAR_HEIGHT, HEIGHT));
+        assert_eq!((last.level, last.height, last.y + last.height), (Level::Bad, MIN_BAR_HEIGHT, HEIGHT));
         assert_eq!(records.bars[0].height, HEIGHT);
         assert_eq!(durations.bars.last().unwrap().height, HEIGHT, "the longest");
         assert_eq!(durations.bars[0].height, HEIGHT / 2);
@@ -201,7 +190,7 @@ mod tests {
         let mut spans = VecDeque::from([span(4, 9, 9), span(5, 1, 0), span(100, 3, 1)]);
         let plot = passes(&spans, now, &TimeZone::UTC).unwrap();
         let shown: Vec<_> = plot.bars.iter().map(|bar| (bar.x / STEP, bar.level, bar.height)).collect();
-        assert_eq!(shown, [(0, "good", 14), (95, "good", 42), (95, "bad", 14)]);
+        assert_eq!(shown, [(0, Level::Good, 14), (95, Level::Good, 42), (95, Level::Bad, 14)]);
         assert!(plot.note.starts_with("5 passes in 24 h, 1 failed"), "{}", plot.note);
         spans.truncate(1);
         assert!(passes(&spans, now, &TimeZone::UTC).is_none());

@@ -379,6 +379,6 @@ impl LastSyncStatus {
     /// Returns true if the sync failed or its result is unknown.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        matches!(self.outcome, RunOutcome::Failed | RunOutcome::Unknown)
+        self.outcome.is_failure()
     }
 }

@@ -7,7 +7,7 @@ use super::codec::{self, instant, nanoseconds};
 use super::error::DbError;
 use super::liveness::ProcessRegistry;
 use super::{Store, StoreError};
-use crate::model::{SourceName, WorkspaceRef};
+use crate::model::{RunOutcome, SourceName, WorkspaceRef};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
@@ -28,23 +28,6 @@ pub enum Trigger {
     Change,
     /// A user requested it.
     Manual,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RunOutcome {
-    /// The process still waits for the response.
-    Running,
-    /// The platform reported success.
-    Done,
-    /// The platform rejected it, or it was never sent.
-    Failed,
-    /// No response arrived; the firing counts as used.
-    Unknown,
-    /// Deliberately not sent; the firing counts as used and the message has the reason.
-    Skipped,
-    /// The clock was set back; earlier-recorded firings no longer delay the schedule.
-    Rewound,
 }
 
 /// Request to claim a firing before its sync is sent.
@@ -429,26 +412,9 @@ impl Trigger {
     }
 }
 
-impl RunOutcome {
-    /// Name in the database and in output.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-            Self::Skipped => "skipped",
-            Self::Rewound => "rewound",
-        }
-    }
-
-    fn parse(text: &str) -> Result<Self, DbError> {
-        [Self::Running, Self::Done, Self::Failed, Self::Unknown, Self::Skipped, Self::Rewound]
-            .into_iter()
-            .find(|outcome| outcome.as_str() == text)
-            .ok_or_else(|| DbError::Undecodable("a row of runs has an unknown outcome".to_owned()))
-    }
+fn parse_outcome(text: &str) -> Result<RunOutcome, DbError> {
+    let outcome = RunOutcome::ALL.iter().copied().find(|outcome| outcome.as_str() == text);
+    outcome.ok_or_else(|| DbError::Undecodable("a row of runs has an unknown outcome".to_owned()))
 }
 
 fn read(row: &Row<'_>, roll: &mut ProcessRegistry<'_>) -> Result<RunRecord, DbError> {
@@ -476,7 +442,7 @@ fn outcome(
     process: usize,
     roll: &mut ProcessRegistry<'_>,
 ) -> Result<RunOutcome, DbError> {
-    let outcome = RunOutcome::parse(&row.get::<_, String>(column)?)?;
+    let outcome = parse_outcome(&row.get::<_, String>(column)?)?;
     let dead = outcome == RunOutcome::Running && !roll.lives(row.get(process)?);
     Ok(if dead { RunOutcome::Unknown } else { outcome })
 }

@@ -23,7 +23,7 @@ mod sorted_map;
 mod zip_leaves;
 
 pub use cached_json::{CachedJson, SortedKeys};
-pub use codes::{ActionKind, ActionOutcome, ErrorKind, WithheldReason};
+pub use codes::{ActionKind, ActionOutcome, DataFreshness, ErrorKind, RunOutcome, WithheldReason};
 pub use compressed_workspace::CompressedWorkspace;
 pub use config_value::{ConfigValue, FieldPath, LeafValue, SecretRef, Segment, Template};
 pub use confusable::{invalid_name_char, is_invisible_or_bidi};

@@ -12,6 +12,7 @@ use crate::reconcile::resolved;
 use crate::report::humanize;
 use crate::settings::{self, PlatformChoice, Settings};
 use jiff::SignedDuration;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -139,6 +140,24 @@ fn todo(error: &RemoteError) -> &'static str {
     }
 }
 
+/// How many of the rows show a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coverage {
+    None,
+    Some,
+    All,
+}
+
+impl fmt::Display for Coverage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "no",
+            Self::Some => "some",
+            Self::All => "all",
+        })
+    }
+}
+
 /// Checks which fields lists contain.
 ///
 /// This determines how exactly drift is detected.
@@ -146,26 +165,27 @@ fn echo(rows: &[ObservedSource]) -> Finding {
     if rows.is_empty() {
         return Finding::skipped("echo", "not checked: the workspaces have no sources yet");
     }
-    let all = |shows: &dyn Fn(&ObservedSource) -> bool| match rows.iter().filter(|row| shows(row)).count() {
-        0 => "no",
-        some if some == rows.len() => "all",
-        _ => "some",
-    };
-    let ids = all(&|row| row.id.is_some());
-    let config = all(&|row| row.echo.connection_config.is_some());
-    let metadata = all(&|row| row.echo.metadata.is_some());
+    let coverage =
+        |shows: &dyn Fn(&ObservedSource) -> bool| match rows.iter().filter(|row| shows(row)).count() {
+            0 => Coverage::None,
+            some if some == rows.len() => Coverage::All,
+            _ => Coverage::Some,
+        };
+    let ids = coverage(&|row| row.id.is_some());
+    let config = coverage(&|row| row.echo.connection_config.is_some());
+    let metadata = coverage(&|row| row.echo.metadata.is_some());
     let masked = rows.iter().filter(|row| row.echo.set_paths().len() > row.echo.leaves().len());
     let masks = if masked.count() > 0 { " (some values masked)" } else { "" };
     let message = format!(
         "of {}, the list returns {ids} ids, {config} connection_config and {metadata} metadata{masks}",
         humanize::count(rows.len(), "source")
     );
-    if ids != "all" {
+    if ids != Coverage::All {
         let todo =
             "sources without an id cannot be removed, replaced or synced; contact the platform's operator";
         return Finding::warning("echo", message, todo);
     }
-    if config == "no" {
+    if config == Coverage::None {
         let todo = "changes that others make to connection_config are not detected; changes in the files are";
         return Finding::warning("echo", message, todo);
     }

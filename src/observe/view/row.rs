@@ -2,6 +2,7 @@
 
 use super::{PageContext, sources};
 use crate::model::{SourceLocation, SourceName, WorkspaceRef};
+use crate::observe::level::Level;
 use crate::observe::{ConfigStatus, Facts, ShownSources, WorkspaceSnapshot};
 use crate::report::{UNIDENTIFIED, humanize};
 use crate::schedule::describe;
@@ -31,8 +32,7 @@ pub(in crate::observe) struct SourceRow {
 /// One of these statuses.
 #[derive(Debug, Serialize)]
 pub(in crate::observe) struct StatusCell {
-    /// `good`, `busy`, `bad`, `warn`, `off` or `none`
-    pub(in crate::observe) level: &'static str,
+    pub(in crate::observe) level: Level,
     pub(in crate::observe) text: String,
     pub(in crate::observe) why: Option<String>,
 }
@@ -73,7 +73,7 @@ impl SourceRow {
     pub(in crate::observe) fn failures(&self) -> Vec<(Vec<&'static str>, &str)> {
         let parts = [("CONFIG", &self.config), ("CONN", &self.conn), ("DATA", &self.data)];
         let mut failures: Vec<(Vec<&'static str>, &str)> = Vec::new();
-        for (which, part) in parts.into_iter().filter(|(_, part)| part.level == "bad") {
+        for (which, part) in parts.into_iter().filter(|(_, part)| part.level == Level::Bad) {
             let why = part.why.as_deref().unwrap_or(&part.text);
             match failures.iter_mut().find(|(_, known)| *known == why) {
                 Some((statuses, _)) => statuses.push(which),
@@ -85,7 +85,7 @@ impl SourceRow {
 }
 
 impl StatusCell {
-    fn new(level: &'static str, text: impl Into<String>) -> Self {
+    fn new(level: Level, text: impl Into<String>) -> Self {
         Self { level, text: text.into(), why: None }
     }
 
@@ -101,28 +101,30 @@ fn config(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCel
         if suspend.until.is_some_and(|until| until < today) {
             let why =
                 format!("that date has passed: remove `suspend`, or set a later one; {}", suspend.reason);
-            return StatusCell::new("warn", format!("suspended{until}")).with_reason(Some(why));
+            return StatusCell::new(Level::Warn, format!("suspended{until}")).with_reason(Some(why));
         }
-        return StatusCell::new("off", format!("suspended{until}")).with_reason(Some(suspend.reason.clone()));
+        return StatusCell::new(Level::Off, format!("suspended{until}"))
+            .with_reason(Some(suspend.reason.clone()));
     }
     let level = match facts.config {
-        ConfigStatus::Failing => "bad",
-        ConfigStatus::Withheld => "warn",
-        ConfigStatus::Pending => "busy",
-        ConfigStatus::Suspended => "off",
-        ConfigStatus::Unknown => "none",
-        ConfigStatus::InSync => "good",
+        ConfigStatus::Failing => Level::Bad,
+        ConfigStatus::Withheld => Level::Warn,
+        ConfigStatus::Pending => Level::Busy,
+        ConfigStatus::Suspended => Level::Off,
+        ConfigStatus::Unknown => Level::None,
+        ConfigStatus::InSync => Level::Good,
     };
     let unseen = (facts.config == ConfigStatus::Unknown).then_some("not checked yet");
     StatusCell::new(level, facts.config.label()).with_reason(facts.why.as_deref().or(unseen))
 }
 
 fn conn(facts: &Facts, here: &PageContext) -> StatusCell {
-    let Some(test) = &facts.test else { return StatusCell::new("none", "not tested") };
-    let (level, word) = if test.up { ("good", "up") } else { ("bad", "down") };
-    let text = match test.up {
-        true => format!("{word}, {}", humanize::ago(test.at, here.now)),
-        false => format!("{word} since {}", humanize::moment(test.since, &here.zone, here.now)),
+    let Some(test) = &facts.test else { return StatusCell::new(Level::None, "not tested") };
+    let level = if test.up { Level::Good } else { Level::Bad };
+    let text = if test.up {
+        format!("up, {}", humanize::ago(test.at, here.now))
+    } else {
+        format!("down since {}", humanize::moment(test.since, &here.zone, here.now))
     };
     StatusCell::new(level, text)
         .with_reason(Some(test.message.as_str()).filter(|message| !message.is_empty()))
@@ -131,30 +133,32 @@ fn conn(facts: &Facts, here: &PageContext) -> StatusCell {
 fn data(source: &ShownSources, facts: &Facts, here: &PageContext) -> StatusCell {
     let age = facts.last_success.map(|at| humanize::ago(at, here.now));
     if facts.unidentified && source.sync.is_some() && !facts.stale {
-        return StatusCell::new("none", "unknown").with_reason(Some(UNIDENTIFIED));
+        return StatusCell::new(Level::None, "unknown").with_reason(Some(UNIDENTIFIED));
     }
     match &facts.last {
-        Some(last) if last.outcome == RunOutcome::Running => return StatusCell::new("busy", "syncing now"),
+        Some(last) if last.outcome == RunOutcome::Running => {
+            return StatusCell::new(Level::Busy, "syncing now");
+        }
         Some(last) if last.has_failed() => {
             let text = match &age {
                 Some(age) => format!("sync {}; last success {age}", last.outcome.as_str()),
                 None => format!("sync {}; no success yet", last.outcome.as_str()),
             };
-            return StatusCell::new("bad", text).with_reason(last.message.as_deref());
+            return StatusCell::new(Level::Bad, text).with_reason(last.message.as_deref());
         }
         _ => {}
     }
     if facts.stale {
         let text = age.map_or_else(|| "stale; never synced".to_owned(), |age| format!("stale; {age}"));
-        return StatusCell::new("warn", text);
+        return StatusCell::new(Level::Warn, text);
     }
     match age {
-        Some(age) => StatusCell::new("good", age),
+        Some(age) => StatusCell::new(Level::Good, age),
         // Syncs before this start are known after the first pass.
         None if source.sync.is_some() && facts.config == ConfigStatus::Unknown && facts.why.is_none() => {
-            StatusCell::new("none", "unknown")
+            StatusCell::new(Level::None, "unknown")
         }
-        None if source.sync.is_some() => StatusCell::new("none", "never synced"),
-        None => StatusCell::new("none", "no schedule"),
+        None if source.sync.is_some() => StatusCell::new(Level::None, "never synced"),
+        None => StatusCell::new(Level::None, "no schedule"),
     }
 }

@@ -90,6 +90,44 @@ codes! {
 }
 
 codes! {
+    /// The outcome of a sync.
+    RunOutcome {
+        /// The process still waits for the response.
+        Running = "running",
+        /// The platform reported success.
+        Done = "done",
+        /// The platform rejected it, or it was never sent.
+        Failed = "failed",
+        /// No response arrived; the firing counts as used.
+        Unknown = "unknown",
+        /// Deliberately not sent; the firing counts as used and the message has the reason.
+        Skipped = "skipped",
+        /// The clock was set back; earlier-recorded firings no longer delay the schedule.
+        Rewound = "rewound",
+    }
+}
+
+impl RunOutcome {
+    /// Returns true if the sync failed or its result is unknown.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Unknown)
+    }
+}
+
+codes! {
+    /// The freshness of a source's data.
+    DataFreshness {
+        /// Not older than `stale_after`.
+        Fresh = "fresh",
+        /// Older than `stale_after`.
+        Stale = "stale",
+        /// The platform may list another source under the name.
+        Unknown = "unknown",
+    }
+}
+
+codes! {
     /// The reason why an action is withheld.
     WithheldReason {
         /// `adopt` of the source does not permit to take over what exists.

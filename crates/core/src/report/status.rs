@@ -2,7 +2,9 @@
 
 use super::style::wrap;
 use super::{Style, TimeContext, escape, humanize, table};
-use crate::model::{DesiredSource, ManagedSource, SourceKey, SourceName, WorkspaceRef};
+use crate::model::{
+    DataFreshness, DesiredSource, ManagedSource, RunOutcome, SourceKey, SourceName, WorkspaceRef,
+};
 use crate::schedule::{CompiledSchedule, Freshness, describe, freshness};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -42,7 +44,7 @@ pub struct SourceStatus {
     /// Reason for the failure or the unknown state.
     pub reason: Option<String>,
     /// Freshness of the data if `stale_after` is set, or if it is unknown.
-    pub freshness: Option<&'static str>,
+    pub freshness: Option<DataFreshness>,
 }
 
 /// Reason for unknown data.
@@ -121,7 +123,7 @@ pub struct LastSync {
     /// Time at which it ended.
     pub finished_at: Option<Timestamp>,
     /// Outcome of the run.
-    pub outcome: &'static str,
+    pub outcome: RunOutcome,
     /// Number of records.
     pub records: Option<u64>,
 }
@@ -177,9 +179,11 @@ impl SourceStatus {
             overdue: suspend.until.is_some_and(|until| until < today),
         });
         let of = (workspace, unit, source.key.clone(), source.name.clone());
-        let freshness = freshness_word(fresh, active.is_some() && record.unidentified);
-        let hidden = (freshness == Some("unknown")).then(|| UNIDENTIFIED.to_owned());
-        let record = StatusRecord { reason: record.reason.or(hidden), ..record };
+        let freshness = data_freshness(fresh, active.is_some() && record.unidentified);
+        let mut record = record;
+        if freshness == Some(DataFreshness::Unknown) && record.reason.is_none() {
+            record.reason = Some(UNIDENTIFIED.to_owned());
+        }
         Self {
             suspended,
             schedule: spec.map(describe),
@@ -211,8 +215,7 @@ impl SourceStatus {
         record: StatusRecord,
     ) -> Self {
         let (workspace, unit, source, name) = of;
-        let sync_failed =
-            record.last.as_ref().is_some_and(|last| matches!(last.outcome, "failed" | "unknown"));
+        let sync_failed = record.last.as_ref().is_some_and(|last| last.outcome.is_failure());
         Self {
             workspace: workspace.to_owned(),
             unit: unit.clone(),
@@ -245,13 +248,13 @@ impl SourceStatus {
             },
         );
         let data = match (&self.suspended, self.stale_since, self.last_success) {
-            _ if self.state == SourceState::Unknown || self.freshness == Some("unknown") => {
+            _ if self.state == SourceState::Unknown || self.freshness == Some(DataFreshness::Unknown) => {
                 "unknown".to_owned()
             }
             (Some(SuspendedUntil { overdue: true, .. }), ..) => "suspended, expired".to_owned(),
             (Some(_), ..) => "suspended".to_owned(),
             (None, Some(since), _) => format!("stale since {}", humanize::ago(since, now)),
-            (None, None, Some(_)) if self.freshness == Some("fresh") => "fresh".to_owned(),
+            (None, None, Some(_)) if self.freshness == Some(DataFreshness::Fresh) => "fresh".to_owned(),
             (None, None, Some(at)) => format!("as of {}", humanize::ago(at, now)),
             (None, None, None) => "-".to_owned(),
         };
@@ -264,11 +267,11 @@ impl SourceStatus {
     }
 }
 
-fn freshness_word(freshness: Option<Freshness>, unidentified: bool) -> Option<&'static str> {
+fn data_freshness(freshness: Option<Freshness>, unidentified: bool) -> Option<DataFreshness> {
     match freshness {
-        Some(Freshness::Stale { .. }) => Some("stale"),
-        _ if unidentified => Some("unknown"),
-        Some(Freshness::Fresh { .. }) => Some("fresh"),
+        Some(Freshness::Stale { .. }) => Some(DataFreshness::Stale),
+        _ if unidentified => Some(DataFreshness::Unknown),
+        Some(Freshness::Fresh { .. }) => Some(DataFreshness::Fresh),
         None => None,
     }
 }
