@@ -19,7 +19,7 @@
 //!
 //! Invariant: imports point down only; `tests/architecture.rs` checks it.
 
-pub use wellspring_core::{config, listing, model, plan, report, schedule, zones};
+pub use wellspring_core::{config, listing, model, mutex, plan, report, schedule, zones};
 #[cfg(feature = "local-platform")]
 pub use wellspring_platform as platform;
 

@@ -11,13 +11,14 @@ use crate::client::{
 };
 use crate::error::error_chain;
 use crate::model::{NonEmpty, SourceId, SourceKey, SourceName, WorkspaceRef};
+use crate::mutex::lock;
 use crate::reconcile::Clock;
 use crate::schedule::{Decision, MAX_MISSED_COUNT, SkipReason};
 use crate::store::{Claim, RunEnd, RunOutcome, Store, StoreError, Trigger};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Sends syncs and records their results.
@@ -219,7 +220,7 @@ impl Syncer {
     /// # Errors
     /// When the state still cannot record them; they are kept.
     pub async fn retry_unrecorded(&self) -> Result<(), StoreError> {
-        let late = std::mem::take(&mut *self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner));
+        let late = std::mem::take(&mut *lock(&self.unrecorded));
         if late.is_empty() {
             return Ok(());
         }
@@ -231,7 +232,7 @@ impl Syncer {
     }
 
     fn defer_recording(&self, ended: impl IntoIterator<Item = RunEnd>) {
-        self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).extend(ended);
+        lock(&self.unrecorded).extend(ended);
     }
 
     /// Results of a call whose task panicked; the request may have been sent.

@@ -15,6 +15,7 @@ mod targets;
 
 pub use changes::EventSeq;
 
+use crate::mutex::lock;
 use changes::ChangeLog;
 use cookie::SyncCookie;
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -24,7 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use targets::WatchTargets;
 use thiserror::Error;
@@ -111,11 +112,11 @@ impl ChangeTracker {
 
 impl Notifier {
     fn finished(&self) -> MutexGuard<'_, ChangeLog> {
-        self.finished.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.finished)
     }
 
     fn watcher(&self) -> MutexGuard<'_, Option<RecommendedWatcher>> {
-        self.watcher.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.watcher)
     }
 }
 

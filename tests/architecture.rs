@@ -22,12 +22,12 @@ const FLOORS: [&[&str]; 14] = [
     &["report"],
     &["config", "listing", "plan", "schedule"],
     &["model"],
-    &["zones"],
+    &["mutex", "zones"],
     &["error"],
 ];
 
 /// The modules that lie in `crates/core`.
-const CORE: [&str; 7] = ["config", "listing", "model", "plan", "report", "schedule", "zones"];
+const CORE: [&str; 8] = ["config", "listing", "model", "mutex", "plan", "report", "schedule", "zones"];
 
 /// The crates of the workspace besides the program, each with those that it may use.
 const CRATES: [(&str, &[&str]); 5] = [

@@ -2,11 +2,12 @@
 
 use super::args::{Common, Format, is_dumb};
 use super::output;
+use crate::mutex::lock;
 use crate::report::{escape, humanize};
 use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -107,7 +108,7 @@ impl Progress {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut ProgressState) -> T) -> T {
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&self.state))
     }
 }
 

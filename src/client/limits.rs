@@ -3,10 +3,11 @@
 mod level;
 
 use super::error::{Endpoint, RemoteErrorKind};
+use crate::mutex::lock;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use level::{CallKind, CallOutcome, ConcurrencyController};
 use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
@@ -89,7 +90,7 @@ impl CallLimits {
     }
 
     fn state(&self) -> MutexGuard<'_, LimitState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Returns the permits allowed by the level, minus those used by syncs.

@@ -9,6 +9,7 @@ use super::message::{SentSecrets, WITHHELD, printable, safe};
 use super::room::{ByteBudget, ByteBudgets};
 use super::{ClientConfig, Observer, Token, guard, reasons, request, retry};
 use crate::model::{ResolvedSource, Scope, WorkspaceId, WorkspaceRef};
+use crate::mutex::lock;
 use hyper::body::Bytes;
 use jiff::SignedDuration;
 use reqwest::header::{
@@ -20,7 +21,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tracing::debug;
 
@@ -223,14 +224,14 @@ impl Transport {
     }
 
     pub(super) fn clock_ahead(&self) -> Option<SignedDuration> {
-        *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.clock_offset)
     }
 
     fn compare_clocks(&self, response: &Response) {
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         if let Some(theirs) = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok()) {
             let ahead = jiff::Timestamp::now().duration_since(theirs.timestamp());
-            *self.clock_offset.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+            *lock(&self.clock_offset) = Some(ahead);
         }
     }
 
@@ -242,12 +243,12 @@ impl Transport {
     /// Replaces the registered secrets of the unit.
     pub(super) fn register_secrets(&self, unit: &WorkspaceRef, promise: SecretLoader) {
         let known = SecretRegistry::pending(promise);
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), known);
+        lock(&self.secrets).insert(unit.clone(), known);
     }
 
     /// Registers secrets of the unit, unless some are registered.
     pub(super) fn register_loader(&self, unit: &WorkspaceRef, promise: SecretLoader) {
-        let mut known = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.secrets);
         known.entry(unit.clone()).or_insert_with(|| SecretRegistry::pending(promise));
     }
 
@@ -256,14 +257,14 @@ impl Transport {
         if message.is_empty() {
             return String::new();
         }
-        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let token = lock(&self.token).clone();
         let repeats = SentSecrets::from_sources(sent).appears_in(message, token.as_ref()) || {
             // Release the lock first, because loading secrets may take time.
-            let units = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+            let units = lock(&self.secrets);
             let known: Vec<_> = units.values().cloned().collect();
             drop(units);
             known.iter().any(|known| {
-                let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut known = lock(known);
                 known.may_appear_in(message, token.as_ref())
             })
         };
@@ -272,7 +273,7 @@ impl Transport {
 
     /// Makes one attempt, and a second one with a new token after a 401.
     async fn attempt(&self, call: &ApiCall<'_>) -> Result<RawResponse, RemoteError> {
-        let known = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = lock(&self.token).clone();
         let token = match known {
             Some(token) => token,
             None => self.read_token(call)?,
@@ -293,7 +294,7 @@ impl Transport {
     fn read_token(&self, call: &ApiCall<'_>) -> Result<SecretString, RemoteError> {
         let read: &Token = &self.settings.token;
         let token = read().map_err(|why| call.error(RemoteErrorKind::NoToken(printable(&why))))?;
-        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        *lock(&self.token) = Some(token.clone());
         Ok(token)
     }
 

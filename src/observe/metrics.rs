@@ -6,6 +6,7 @@
 mod standing;
 
 use super::SnapshotReceiver;
+use crate::mutex::lock;
 use crate::store::RunOutcome;
 use jiff::Timestamp;
 use prometheus_client::encoding::text;
@@ -15,7 +16,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use standing::GaugeEncoder;
 use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -134,7 +134,7 @@ impl Exposition {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = lock(&self.0);
         // Writing to a string cannot fail.
         let _ = text::encode(&mut text, &registry);
         text

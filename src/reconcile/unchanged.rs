@@ -8,10 +8,11 @@
 use super::Task;
 use crate::client::ListDigest;
 use crate::model::{CompressedWorkspace, Fingerprint, FingerprintKey, SecretRef, WorkspaceRef};
+use crate::mutex::lock;
 use crate::secrets::Secrets;
 use secrecy::ExposeSecret as _;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Cache entries by unit.
 #[derive(Default)]
@@ -52,7 +53,7 @@ impl UnchangedCache {
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<WorkspaceRef, Arc<InputFingerprint>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -7,9 +7,10 @@ use crate::model::{
     ConfigValue, Definition, FieldPath, Fingerprint, FingerprintKey, ResolvedSource, SecretRef, Segment,
     SortedMap, SourceName, Template,
 };
+use crate::mutex::lock;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use thiserror::Error;
 
 /// Resolves the definitions of one workspace.
@@ -32,7 +33,7 @@ pub struct SharedSecrets(Arc<Mutex<BTreeMap<SecretRef, Weak<SecretValue>>>>);
 impl SharedSecrets {
     /// Returns the shared entry if its value is the same, else a new one.
     fn intern(&self, reference: &SecretRef, value: &str) -> Arc<SecretValue> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.0);
         let before = held.get(reference).and_then(Weak::upgrade);
         before.filter(|before| before.value.expose_secret() == value).unwrap_or_else(|| {
             let found =

@@ -1,13 +1,14 @@
 //! Reads the current commit from Git's own files, and asks Git whether it holds the files that were read.
 
 use super::{TreeFile, git, linked_checkout, scan};
+use crate::mutex::lock;
 use crate::report::humanize::DIRTY_SUFFIX;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 /// Maximum sizes in bytes of files that are read.
@@ -116,12 +117,12 @@ impl Checkout {
     pub fn described(&self, files: Option<BTreeSet<Arc<str>>>) -> Option<Described> {
         let commit = self.resolve_commit()?;
         let files = files.unwrap_or_else(|| self.files.iter().map(|(path, _)| Arc::clone(path)).collect());
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).extend(files.iter().cloned());
-        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        lock(&self.wanted).extend(files.iter().cloned());
+        let mut compared = lock(&self.compared);
         if compared.commit.as_ref() != Some(&commit) {
             *compared = Compared { commit: Some(Arc::clone(&commit)), ..Compared::default() };
         }
-        let wanted = std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        let wanted = std::mem::take(&mut *lock(&self.wanted));
         let missing = wanted.iter().chain(&files).filter(|file| !compared.differs.contains_key(*file));
         let missing: BTreeSet<_> = missing.cloned().collect();
         if !missing.is_empty() {

@@ -3,6 +3,7 @@
 //! Events arrive in order. Once the event for opening our own file arrives, every earlier event has
 //! been delivered.
 
+use crate::mutex::lock;
 use notify::event::{AccessKind, EventKind};
 use notify::{Event, Result};
 use std::fs::{File, OpenOptions};
@@ -106,7 +107,7 @@ impl SyncCookie {
     }
 
     fn heard(&self) -> MutexGuard<'_, CookieState> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.heard)
     }
 }
 

@@ -15,6 +15,7 @@
 pub mod config;
 pub mod listing;
 pub mod model;
+pub mod mutex;
 pub mod plan;
 pub mod report;
 pub mod schedule;

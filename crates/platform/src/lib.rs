@@ -29,7 +29,7 @@ mod sync;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -227,4 +227,9 @@ fn set_up(
     let reach = connectors::ConnectorContext::new(root, store.directory(), (stand_ins, hosts), stopping)
         .map_err(PlatformError::Client)?;
     Ok((Arc::new(platform_core::PlatformCore::new(catalogue, store, reach, taken)), claim))
+}
+
+/// Locks the mutex, also if a thread panicked while it held the lock.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,8 @@
 //! State shared by the endpoints: the registry, the rows, and the running syncs.
 
+use super::lock;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 
@@ -50,7 +51,7 @@ impl PlatformCore {
 
     pub(super) async fn lock_source(&self, id: &str) -> OwnedMutexGuard<()> {
         let lock = {
-            let mut busy = self.source_locks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut busy = lock(&self.source_locks);
             // Unused locks are removed from time to time.
             if busy.len() >= 1024 {
                 busy.retain(|_, lock| Arc::strong_count(lock) > 1);
@@ -61,7 +62,7 @@ impl PlatformCore {
     }
 
     pub(super) fn syncing(&self) -> MutexGuard<'_, RequestsInFlight> {
-        self.syncing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.syncing)
     }
 }
 

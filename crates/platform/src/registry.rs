@@ -1,8 +1,9 @@
 //! Persistent registry of the connected sources of every workspace.
 
+use super::lock;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::Value;
@@ -168,7 +169,7 @@ impl Registry {
     ///
     /// No change is half done: an unfinished transaction rolls back on drop.
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

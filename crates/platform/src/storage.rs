@@ -3,12 +3,13 @@
 //! With a file per source, a long sync holds no lock that others need, and removing a source frees
 //! its disk space at once.
 
+use super::lock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -87,7 +88,7 @@ impl PlatformStore {
     pub(super) fn remove_rows(&self, id: &str) -> Result<(), PlatformError> {
         match &self.place {
             StoragePlace::Memory { open, .. } => {
-                open.lock().unwrap_or_else(PoisonError::into_inner).remove(&rows_file(id));
+                lock(open).remove(&rows_file(id));
                 Ok(())
             }
             StoragePlace::Directory(path) => remove_database(&path.join(rows_file(id))),
@@ -124,7 +125,7 @@ impl PlatformStore {
                 let mode = OpenFlags::SQLITE_OPEN_READ_WRITE
                     | OpenFlags::SQLITE_OPEN_CREATE
                     | OpenFlags::SQLITE_OPEN_URI;
-                let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut open = lock(open);
                 if !open.contains_key(name) {
                     open.insert(name.to_owned(), Connection::open_with_flags(&address, flags(mode))?);
                 }

@@ -2,6 +2,7 @@
 //!
 //! The environment contains only variables set by the test and its own HOME, and every run has a timeout.
 
+use super::lock;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::Path;
@@ -165,7 +166,7 @@ struct Text {
 
 impl Output {
     fn lock(&self) -> MutexGuard<'_, Text> {
-        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.text)
     }
 
     fn follow(

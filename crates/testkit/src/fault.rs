@@ -4,9 +4,10 @@
 //! and closes. One script entry therefore applies to one request.
 
 use super::background::Background;
+use super::lock;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -70,17 +71,17 @@ impl FaultProxy {
 
     /// Sets the faults of the next requests, one each; later requests pass.
     pub fn script(&self, faults: impl IntoIterator<Item = Wire>) {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).next.extend(faults);
+        lock(&self.script).next.extend(faults);
     }
 
     /// Returns the sizes of passed requests and their responses, in bytes.
     pub fn sizes(&self) -> Vec<(usize, usize)> {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).sizes.clone()
+        lock(&self.script).sizes.clone()
     }
 
     /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
-        self.script.lock().unwrap_or_else(PoisonError::into_inner).connections
+        lock(&self.script).connections
     }
 }
 
@@ -96,7 +97,7 @@ const CLOSE: &[u8] = b"connection: close\r\n";
 async fn accept(listener: TcpListener, upstream: SocketAddr, script: Arc<Mutex<Script>>) {
     while let Ok((client, _)) = listener.accept().await {
         let wire = {
-            let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut script = lock(&script);
             script.connections += 1;
             script.next.pop_front().unwrap_or(Wire::Pass)
         };
@@ -158,7 +159,7 @@ async fn carry(
         Wire::StallAfterActing => std::future::pending().await,
         _ => {
             let asked = request.len() - CLOSE.len();
-            script.lock().unwrap_or_else(PoisonError::into_inner).sizes.push((asked, answer.len()));
+            lock(script).sizes.push((asked, answer.len()));
             client.write_all(&answer).await?;
             client.shutdown().await
         }

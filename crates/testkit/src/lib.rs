@@ -35,7 +35,7 @@ pub use site::{Page, Site};
 pub use tree::Tree;
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Returns the program that Cargo built for the tests, which lies above their own binary.
 #[must_use]
@@ -66,4 +66,9 @@ pub fn rewrites_expectations() -> bool {
 pub fn repository() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Locks the mutex, also if a thread panicked while it held the lock.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

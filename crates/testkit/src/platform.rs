@@ -11,6 +11,7 @@ pub use semantics::{CleanupManner, EchoManner, Fault, Gate, Ids, Semantics, Sync
 pub use world::Row;
 
 use super::background::Background;
+use super::lock;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
@@ -18,7 +19,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use world::{Answer, Place, World, refusal};
 
 const BASE_PATH: &str = "/jarvispy/org/user";
@@ -193,10 +194,6 @@ impl Recorded {
     pub fn is_write(&self) -> bool {
         matches!(self.endpoint.as_str(), "connect" | "cleanup" | "sync")
     }
-}
-
-fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
-    world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn place(workspace: &str, scope: &str) -> Place {

@@ -4,8 +4,9 @@
 
 use super::compress::{compress, decompress};
 use super::{DesiredWorkspace, WorkspaceRef};
+use crate::mutex::lock;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 /// A [`DesiredWorkspace`], plain or compressed.
 ///
@@ -86,7 +87,7 @@ impl CompressedWorkspace {
         match &self.contents {
             WorkspaceContents::Plain(unit) => Arc::clone(unit),
             WorkspaceContents::Compressed { bytes, length, handle: opened } => {
-                let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut opened = lock(opened);
                 let unit = match &*opened {
                     OpenHandle::Original(unit) => Arc::clone(unit),
                     OpenHandle::LastOpened(unit) => {
