@@ -153,7 +153,7 @@ impl Daemon {
     /// If the directory cannot be watched, the regular scan still finds every change.
     fn watch(&self, events: UnboundedSender<Event>) -> ChangeTracker {
         let watch = match &self.cookie_path {
-            Some(bell) => watch::start_with_cookie(&self.root, bell),
+            Some(cookie) => watch::start_with_cookie(&self.root, cookie),
             None => watch::start(&self.root),
         };
         match watch {

@@ -89,7 +89,7 @@ impl ChangeTracker {
     pub fn since(&self, moment: EventSeq, root: &Path) -> OpenWriters {
         let Ok(root) = root.canonicalize() else { return OpenWriters::default() };
         // Events up to now may still be in flight.
-        let all_is_known = self.0.cookie.ring();
+        let all_is_known = self.0.cookie.sync();
         let is_watched = self.0.watcher().is_some();
         let known = self.0.finished();
         let finished = if all_is_known { known.closed_since(moment, &root) } else { HashSet::new() };
@@ -139,13 +139,13 @@ pub fn start(root: &Path) -> Result<Watch, WatchError> {
 
 /// Like [`start`], and also tracks which files are closed by their writers.
 ///
-/// `bell` is the path of the sync cookie, a file for this watch alone, outside the tree. Creates it
+/// `cookie` is the path of the sync cookie, a file for this watch alone, outside the tree. Creates it
 /// if missing.
 ///
 /// # Errors
 /// Same as for [`start`].
-pub fn start_with_cookie(root: &Path, bell: &Path) -> Result<Watch, WatchError> {
-    start_with(root, Notifier { cookie: SyncCookie::create(bell), ..Notifier::default() })
+pub fn start_with_cookie(root: &Path, cookie: &Path) -> Result<Watch, WatchError> {
+    start_with(root, Notifier { cookie: SyncCookie::create(cookie), ..Notifier::default() })
 }
 
 fn start_with(root: &Path, wake: Notifier) -> Result<Watch, WatchError> {
@@ -264,9 +264,9 @@ fn events(
     }
     // A cookie in a watched folder is reported already; a second watch would duplicate it.
     let is_watched =
-        |bell: &Path| bell.parent().is_some_and(|folder| ground.watched().contains(&folder.to_owned()));
-    if let Some(bell) = wake.cookie.path()
-        && (is_watched(bell) || watcher.watch(bell, RecursiveMode::NonRecursive).is_ok())
+        |cookie: &Path| cookie.parent().is_some_and(|folder| ground.watched().contains(&folder.to_owned()));
+    if let Some(cookie) = wake.cookie.path()
+        && (is_watched(cookie) || watcher.watch(cookie, RecursiveMode::NonRecursive).is_ok())
     {
         // Without the cookie no file is known to be closed; nothing else depends on it.
         wake.cookie.set_watched(number);

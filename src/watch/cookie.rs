@@ -27,7 +27,7 @@ pub(super) struct SyncCookie {
 struct CookieState {
     /// Number of the current watcher; events of earlier ones are ignored.
     watcher: u64,
-    ring: CookiePhase,
+    phase: CookiePhase,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl SyncCookie {
     /// Registers a new watcher and returns its number.
     pub(super) fn attach_watcher(&self) -> u64 {
         let mut heard = self.heard();
-        *heard = CookieState { watcher: heard.watcher + 1, ring: CookiePhase::Unwatched };
+        *heard = CookieState { watcher: heard.watcher + 1, phase: CookiePhase::Unwatched };
         self.arrived.notify_all();
         heard.watcher
     }
@@ -65,7 +65,7 @@ impl SyncCookie {
     pub(super) fn set_watched(&self, watcher: u64) {
         let mut heard = self.heard();
         if heard.watcher == watcher {
-            heard.ring = CookiePhase::Idle;
+            heard.phase = CookiePhase::Idle;
         }
     }
 
@@ -77,17 +77,17 @@ impl SyncCookie {
         }
         let mut heard = self.heard();
         if heard.watcher == watcher
-            && heard.ring == CookiePhase::Pending
+            && heard.phase == CookiePhase::Pending
             && matches!(event.kind, EventKind::Access(AccessKind::Open(_)))
         {
-            heard.ring = CookiePhase::Idle;
+            heard.phase = CookiePhase::Idle;
             self.arrived.notify_all();
         }
         true
     }
 
     /// Waits until all earlier events have arrived; returns false if that is unknown.
-    pub(super) fn ring(&self) -> bool {
+    pub(super) fn sync(&self) -> bool {
         self.sync_within(SYNC_TIMEOUT)
     }
 
@@ -95,15 +95,15 @@ impl SyncCookie {
         let Some(path) = &self.path else { return false };
         let mut heard = self.heard();
         let watcher = heard.watcher;
-        if heard.ring != CookiePhase::Idle || File::open(path).is_err() {
+        if heard.phase != CookiePhase::Idle || File::open(path).is_err() {
             return false;
         }
-        heard.ring = CookiePhase::Pending;
+        heard.phase = CookiePhase::Pending;
         let waiting =
-            |heard: &mut CookieState| heard.watcher == watcher && heard.ring == CookiePhase::Pending;
+            |heard: &mut CookieState| heard.watcher == watcher && heard.phase == CookiePhase::Pending;
         let waited = self.arrived.wait_timeout_while(heard, patience, waiting);
         let (heard, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        heard.watcher == watcher && heard.ring == CookiePhase::Idle
+        heard.watcher == watcher && heard.phase == CookiePhase::Idle
     }
 
     fn heard(&self) -> MutexGuard<'_, CookieState> {
@@ -118,56 +118,57 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     /// Creates a cookie watched by a watcher, and returns both.
-    fn bell(dir: &Path) -> (SyncCookie, u64) {
-        let bell = SyncCookie::create(&dir.join("bell"));
-        let watcher = bell.attach_watcher();
-        bell.set_watched(watcher);
-        (bell, watcher)
+    fn cookie(dir: &Path) -> (SyncCookie, u64) {
+        let cookie = SyncCookie::create(&dir.join("cookie"));
+        let watcher = cookie.attach_watcher();
+        cookie.set_watched(watcher);
+        (cookie, watcher)
     }
 
-    fn told(bell: &SyncCookie, watcher: u64) {
+    fn told(cookie: &SyncCookie, watcher: u64) {
         let opened = EventKind::Access(AccessKind::Open(AccessMode::Any));
         assert!(
-            bell.consume_event(watcher, &Ok(Event::new(opened).add_path(bell.path().unwrap().to_owned())))
+            cookie
+                .consume_event(watcher, &Ok(Event::new(opened).add_path(cookie.path().unwrap().to_owned())))
         );
     }
 
     /// Triggers the cookie while a thread delivers its event.
-    fn is_heard_at_once(bell: &SyncCookie, watcher: u64) -> bool {
+    fn is_heard_at_once(cookie: &SyncCookie, watcher: u64) -> bool {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Acquire) {
-                    told(bell, watcher);
+                    told(cookie, watcher);
                     std::thread::yield_now();
                 }
             });
-            let heard = bell.sync_within(Duration::from_secs(20));
+            let heard = cookie.sync_within(Duration::from_secs(20));
             done.store(true, Ordering::Release);
             heard
         })
     }
 
     #[test]
-    fn a_ring_that_is_late_counts_for_nothing_and_one_after_it_is_trusted_again() {
+    fn an_event_that_is_late_counts_for_nothing_and_one_after_it_is_trusted_again() {
         let dir = tempfile::tempdir().unwrap();
-        let (bell, watcher) = bell(dir.path());
-        assert!(is_heard_at_once(&bell, watcher));
-        assert!(!bell.sync_within(Duration::ZERO), "nobody was told");
-        assert!(!bell.sync_within(Duration::from_secs(20)), "it would be taken for the one before");
-        told(&bell, watcher);
-        assert!(is_heard_at_once(&bell, watcher), "the late one is over");
+        let (cookie, watcher) = cookie(dir.path());
+        assert!(is_heard_at_once(&cookie, watcher));
+        assert!(!cookie.sync_within(Duration::ZERO), "nobody was told");
+        assert!(!cookie.sync_within(Duration::from_secs(20)), "it would be taken for the one before");
+        told(&cookie, watcher);
+        assert!(is_heard_at_once(&cookie, watcher), "the late one is over");
     }
 
     #[test]
     fn while_a_watcher_takes_over_nothing_is_rung_that_it_would_never_hear() {
         let dir = tempfile::tempdir().unwrap();
-        let (bell, before) = bell(dir.path());
-        let after = bell.attach_watcher();
-        assert!(!is_heard_at_once(&bell, after), "it does not hear everything yet");
-        bell.set_watched(before);
-        assert!(!is_heard_at_once(&bell, after), "the one before is of no concern");
-        bell.set_watched(after);
-        assert!(is_heard_at_once(&bell, after));
+        let (cookie, before) = cookie(dir.path());
+        let after = cookie.attach_watcher();
+        assert!(!is_heard_at_once(&cookie, after), "it does not hear everything yet");
+        cookie.set_watched(before);
+        assert!(!is_heard_at_once(&cookie, after), "the one before is of no concern");
+        cookie.set_watched(after);
+        assert!(is_heard_at_once(&cookie, after));
     }
 }
