@@ -204,9 +204,10 @@ pub(super) fn with_short_help() -> Command {
     for verb in command.get_subcommands_mut() {
         let hidden = std::mem::take(verb).mut_args(|arg| {
             let is_global = arg.is_global_set();
-            match arg.get_id() == "help" {
-                true => arg.action(ArgAction::HelpShort).help("Print help"),
-                false => arg.hide(is_global),
+            if arg.get_id() == "help" {
+                arg.action(ArgAction::HelpShort).help("Print help")
+            } else {
+                arg.hide(is_global)
             }
         });
         *verb = hidden.after_help(GLOBAL_OPTIONS);

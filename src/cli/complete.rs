@@ -50,9 +50,8 @@ fn read() -> Option<LoadedConfig> {
         Some(dir) => PathBuf::from(dir),
         None => tree::find_root(".".as_ref())?,
     };
-    let variable = |name: &str| match is_workspace_variable(name) {
-        true => std::env::var(name).ok().into(),
-        false => Lookup::Refused,
+    let variable = |name: &str| {
+        if is_workspace_variable(name) { std::env::var(name).ok().into() } else { Lookup::Refused }
     };
     LoadedConfig::load(&root, &variable).ok()
 }

@@ -122,9 +122,10 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
             let origin = origin(settings, &at).await;
             let refused = origin.exit != Exit::Success;
             findings.push(origin);
-            match refused {
-                true => findings.push(Finding::skipped("platform", "not asked, as no token may go there")),
-                false => findings.extend(platform::all(common, settings, &reading, at).await),
+            if refused {
+                findings.push(Finding::skipped("platform", "not asked, as no token may go there"));
+            } else {
+                findings.extend(platform::all(common, settings, &reading, at).await);
             }
         }
     }

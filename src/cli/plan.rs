@@ -30,9 +30,10 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Comman
         selector.filter_plan(&mut planned.plan);
     }
     selector.require_matches(&place.reading, "source", "`wellspring plan -v` shows all of them")?;
-    let tests = match args.test {
-        true => test::connections(common, &place, &mut planned, args.allow_untested).await,
-        false => Exit::Success,
+    let tests = if args.test {
+        test::connections(common, &place, &mut planned, args.allow_untested).await
+    } else {
+        Exit::Success
     };
     let approved = guard(&planned, as_before, &planner.host);
     let problems = place.problems(approved.plan()).await?;

@@ -65,10 +65,8 @@ pub(super) async fn load_unchanged(
     limits: &LimitArgs,
     selector: &Selector,
 ) -> (Option<CachedStart>, CacheHits) {
-    let recalled = match is_applicable(common, selector) {
-        true => try_load_unchanged(common, limits).await,
-        false => None,
-    };
+    let recalled =
+        if is_applicable(common, selector) { try_load_unchanged(common, limits).await } else { None };
     recalled.map_or_else(Default::default, |(start, before)| (Some(start), before))
 }
 

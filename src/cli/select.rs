@@ -69,9 +69,8 @@ impl Selector {
 
     /// The sources as `-s` takes them.
     pub(super) fn source_patterns(&self) -> Vec<String> {
-        let pattern = |pattern: &SourcePattern| match pattern.is_workspace() {
-            true => format!("{}/*", pattern.text),
-            false => pattern.text.clone(),
+        let pattern = |pattern: &SourcePattern| {
+            if pattern.is_workspace() { format!("{}/*", pattern.text) } else { pattern.text.clone() }
         };
         self.sources.iter().map(pattern).collect()
     }
@@ -135,11 +134,11 @@ impl Selector {
     ) -> Result<(), CommandError> {
         let all = self.sources.iter().map(|pattern| (pattern.text.as_str(), &pattern.matched));
         let Some(text) = first_unmatched(all, reading.has_errors()) else { return Ok(()) };
-        let what =
-            match text.contains('/') || self.sources.iter().all(|pattern| pattern.unqualified.is_none()) {
-                true => what.to_owned(),
-                false => format!("workspace or {what}"),
-            };
+        let what = if text.contains('/') || self.sources.iter().all(|pattern| pattern.unqualified.is_none()) {
+            what.to_owned()
+        } else {
+            format!("workspace or {what}")
+        };
         let todo =
             nearest(text, reading).map_or_else(|| todo.to_owned(), |near| format!("did you mean `{near}`?"));
         Err(CommandError::usage(&format!("no {what} matches `{text}`; {todo}")))

@@ -167,9 +167,10 @@ impl KnownState {
         let declared = unit.sources.iter().map(|source| {
             let owned = self.inventory.managed.get(&source.name);
             let quarantined = self.quarantined.contains_key(&source.name);
-            let state = match self.is_store_missing {
-                true => Stands::Unknown,
-                false => report::state_of(Some(source), owned.map(|owned| &**owned), quarantined),
+            let state = if self.is_store_missing {
+                Stands::Unknown
+            } else {
+                report::state_of(Some(source), owned.map(|owned| &**owned), quarantined)
             };
             let record = self.record(&source.name, state);
             let due = self.is_due(unit, source, &record, here.now);

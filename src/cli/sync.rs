@@ -159,9 +159,10 @@ fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let at_once = match local {
-        true => "aborts the sync",
-        false => "exits now; the sync continues on the platform and its result is not recorded",
+    let at_once = if local {
+        "aborts the sync"
+    } else {
+        "exits now; the sync continues on the platform and its result is not recorded"
     };
     let named = named.join(", ");
     format!("Interrupted: waiting for {named}{more} to finish. Pressing Ctrl-C again {at_once}.")

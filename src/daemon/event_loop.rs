@@ -282,12 +282,11 @@ impl EventLoop {
         let state = self.store_retry_at.filter(|at| *at > self.last_check);
         let tests =
             self.connection_tests.next().filter(|_| !self.platform_changed && !self.scheduler.is_paused());
-        let next = match self.is_stopping {
-            true => publish,
-            false => {
-                let every = Some(self.next_full_scan);
-                [look, board, tests, state, publish, self.writers.next(), every].into_iter().flatten().min()
-            }
+        let next = if self.is_stopping {
+            publish
+        } else {
+            let every = Some(self.next_full_scan);
+            [look, board, tests, state, publish, self.writers.next(), every].into_iter().flatten().min()
         };
         next.map_or(MAX_SLEEP, |next| {
             Duration::try_from(next.duration_since(now)).unwrap_or_default().min(MAX_SLEEP)

@@ -243,9 +243,10 @@ async fn metrics(With(desk): SharedAppState) -> Response {
 }
 
 async fn healthz(With(desk): SharedAppState) -> (StatusCode, &'static str) {
-    match health::is_alive(desk.site.metrics.last_iteration(), (desk.site.clock)()) {
-        true => (StatusCode::OK, "alive\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "event loop not responding\n"),
+    if health::is_alive(desk.site.metrics.last_iteration(), (desk.site.clock)()) {
+        (StatusCode::OK, "alive\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "event loop not responding\n")
     }
 }
 

@@ -89,9 +89,10 @@ impl Resolver {
     pub fn resolve(&mut self, definition: &Arc<Definition>) -> Result<Resolution, UnresolvedSecrets> {
         let mut walk = DefinitionWalk { resolver: self, definition, leaves: Vec::new(), missing: Vec::new() };
         walk.table(&mut FieldPath::root("connection_config"), &definition.connection_config);
-        match walk.missing.is_empty() {
-            true => Ok(Resolution { definition: Arc::clone(definition), leaves: walk.leaves }),
-            false => Err(UnresolvedSecrets { missing: walk.missing }),
+        if walk.missing.is_empty() {
+            Ok(Resolution { definition: Arc::clone(definition), leaves: walk.leaves })
+        } else {
+            Err(UnresolvedSecrets { missing: walk.missing })
         }
     }
 

@@ -86,9 +86,10 @@ impl Store {
         let unit = unit.clone();
         self.write(move |connection, platform| {
             let unit = unit_number::ensure_number(connection, platform, &unit)?;
-            let mut statement = connection.prepare_cached(match alone {
-                true => "INSERT OR IGNORE INTO alone VALUES (?1, ?2)",
-                false => "DELETE FROM alone WHERE unit = ?1 AND name = ?2",
+            let mut statement = connection.prepare_cached(if alone {
+                "INSERT OR IGNORE INTO alone VALUES (?1, ?2)"
+            } else {
+                "DELETE FROM alone WHERE unit = ?1 AND name = ?2"
             })?;
             names.iter().try_for_each(|name| {
                 statement.execute(params![unit, name.as_str()])?;

@@ -231,16 +231,16 @@ fn quoted_pairs(text: &str) -> impl Iterator<Item = Range<usize>> {
 /// Finds `--password VALUE` and `-u user:VALUE`, as in a command line.
 fn flags(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
-    let words: Vec<(usize, &str)> = match text.contains('-') {
-        true => text
-            .split(' ')
+    let words: Vec<(usize, &str)> = if text.contains('-') {
+        text.split(' ')
             .map(|word| {
                 let start = at;
                 at += word.len() + 1;
                 (start, word)
             })
-            .collect(),
-        false => Vec::new(),
+            .collect()
+    } else {
+        Vec::new()
     };
     let joined = words.iter().filter_map(|(start, word)| {
         let (flag, value) = word.trim_matches(['"', '\'']).split_once('=')?;

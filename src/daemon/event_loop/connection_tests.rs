@@ -30,13 +30,10 @@ impl EventLoop {
         self.daemon.publisher.test_ended(tested, now);
         let (Some(turn), Some(unit)) = (turn, unit) else { return };
         let name = format!("{}/{}", unit.label(), turn.key);
-        match turn.is_reachable {
-            true => self.daemon.reporter.info(&format!("{name}: its connection works again")),
-            false => {
-                self.daemon
-                    .reporter
-                    .warning(&format!("{name}: its connection test failed: {}", tested.message));
-            }
+        if turn.is_reachable {
+            self.daemon.reporter.info(&format!("{name}: its connection works again"));
+        } else {
+            self.daemon.reporter.warning(&format!("{name}: its connection test failed: {}", tested.message));
         }
     }
 }

@@ -28,9 +28,12 @@ pub(super) struct LoadKind {
 impl LoadKind {
     /// For a file that is being written, its previous contents stay in force.
     fn of(reading: &LoadedConfig, before: Option<&Self>) -> Self {
-        let counts = |path: &Arc<str>, digest: &[u8; 32]| match reading.open_files.contains(&**path) {
-            true => before.and_then(|before| before.files.get(path).copied()),
-            false => Some(*digest),
+        let counts = |path: &Arc<str>, digest: &[u8; 32]| {
+            if reading.open_files.contains(&**path) {
+                before.and_then(|before| before.files.get(path).copied())
+            } else {
+                Some(*digest)
+            }
         };
         let files = reading.files();
         Self {

@@ -72,9 +72,10 @@ impl EventLoop {
             let name = format!("{}/{}", turned.unit.label(), turned.key);
             self.daemon.publisher.freshness_changed(&turned.unit.unit, &turned.name, turned.stale);
             if !turned.stale {
-                let text = match turned.synced {
-                    true => "its data is fresh again",
-                    false => "its data is no longer stale by the schedule in the files",
+                let text = if turned.synced {
+                    "its data is fresh again"
+                } else {
+                    "its data is no longer stale by the schedule in the files"
                 };
                 self.daemon.reporter.info(&format!("{name}: {text}"));
                 continue;

@@ -322,9 +322,10 @@ pub fn chosen<T: Copy>(
         .error(
             Code::InvalidValue,
             span,
-            match word.len() <= MAX_WORD_CHARS && find_secrets(word).is_empty() {
-                true => format!("`{key}` is {}, not `{}`", one_of(&names), display_key(word)),
-                false => format!("`{key}` is {}", one_of(&names)),
+            if word.len() <= MAX_WORD_CHARS && find_secrets(word).is_empty() {
+                format!("`{key}` is {}, not `{}`", one_of(&names), display_key(word))
+            } else {
+                format!("`{key}` is {}", one_of(&names))
             },
         )
         .maybe_help(did_you_mean(word, names.iter().copied()));

@@ -62,12 +62,13 @@ impl NoValue {
     }
 
     pub(super) fn help(&self) -> String {
-        match self.refused {
-            true => format!(
+        if self.refused {
+            format!(
                 "write the value; or permit the variable on the host: `[variables] allow = [\"{0}\"]` in its file, or WELLSPRING_VARIABLES={0}",
                 self.name
-            ),
-            false => "set the variable, or write the value".to_owned(),
+            )
+        } else {
+            "set the variable, or write the value".to_owned()
         }
     }
 }

@@ -84,9 +84,12 @@ mod tests {
     }
 
     fn object(table: &KeyTable) -> Value {
-        let property = |key: &Key| match SHARED.contains(&key.name) {
-            true => json!({ "$ref": format!("#/definitions/{}", key.name) }),
-            false => definition(key),
+        let property = |key: &Key| {
+            if SHARED.contains(&key.name) {
+                json!({ "$ref": format!("#/definitions/{}", key.name) })
+            } else {
+                definition(key)
+            }
         };
         let properties: Map<String, Value> =
             table.keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();

@@ -94,9 +94,10 @@ fn config_value(node: &SpannedValue<'_>, findings: &mut DiagnosticSink<'_, '_>) 
 }
 
 fn config_text(text: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) -> Option<ConfigValue> {
-    let segments = match references::contains_reference(text) {
-        true => references::checked_segments(text, span, findings)?,
-        false => Vec::new(),
+    let segments = if references::contains_reference(text) {
+        references::checked_segments(text, span, findings)?
+    } else {
+        Vec::new()
     };
     if !find_secrets(text).is_empty() {
         findings

@@ -24,9 +24,10 @@ pub fn invalid_name_char(name: &str) -> Option<char> {
     name.chars().find(|c| {
         let shapes =
             matches!(c, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
-        let unfit = match shapes {
-            true => before.is_ascii(),
-            false => is_invisible_or_bidi(*c) || (c.is_whitespace() && *c != ' '),
+        let unfit = if shapes {
+            before.is_ascii()
+        } else {
+            is_invisible_or_bidi(*c) || (c.is_whitespace() && *c != ' ')
         };
         before = *c;
         unfit

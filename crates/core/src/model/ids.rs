@@ -266,9 +266,10 @@ impl SourceId {
 impl TryFrom<serde_json::Value> for SourceId {
     type Error = InvalidId;
     fn try_from(value: serde_json::Value) -> Result<Self, InvalidId> {
-        match can_be_id(&value) {
-            true => Ok(Self(value)),
-            false => Err(InvalidId { what: "source id", reason: "it is neither a text nor a whole number" }),
+        if can_be_id(&value) {
+            Ok(Self(value))
+        } else {
+            Err(InvalidId { what: "source id", reason: "it is neither a text nor a whole number" })
         }
     }
 }

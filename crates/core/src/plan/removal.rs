@@ -200,11 +200,10 @@ pub(super) fn hold_suspected_renames(plan: &mut WorkspacePlan, input: &PlanInput
                 name: action.name.clone(),
                 action: ActionKind::Cleanup,
                 code: WithheldReason::Rename,
-                reason: match twin.key == action.source {
-                    true => {
-                        format!("{} is named {} now: a rename?", twin.key, toml_string(twin.name.as_str()))
-                    }
-                    false => format!("no longer declared, but {} is the same source: a rename?", twin.key),
+                reason: if twin.key == action.source {
+                    format!("{} is named {} now: a rename?", twin.key, toml_string(twin.name.as_str()))
+                } else {
+                    format!("no longer declared, but {} is the same source: a rename?", twin.key)
                 },
                 location: action.location.clone(),
                 allow: Some(moved_or_removed(&action.source, &twin.key)),

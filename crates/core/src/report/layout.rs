@@ -108,9 +108,10 @@ impl LineLayout {
                         '-' => Color::Red,
                         _ => Color::Plain,
                     };
-                    let text = match self.flush_left {
-                        true => format!("{}{}  {}", line.sign, self.margin(), line.text),
-                        false => format!("{}  {} {}", self.margin(), line.sign, line.text),
+                    let text = if self.flush_left {
+                        format!("{}{}  {}", line.sign, self.margin(), line.text)
+                    } else {
+                        format!("{}  {} {}", self.margin(), line.sign, line.text)
                     };
                     out.push(self.paint(tone, text.trim_end()));
                 }

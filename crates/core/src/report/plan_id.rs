@@ -99,10 +99,8 @@ fn doing<'a>(
     tests: &mut LastCalls<'a, TestSpec>,
 ) -> Doing<'a> {
     let changes = action.changes.iter().map(|change| {
-        let (before, after) = match change.sensitive {
-            true => (None, None),
-            false => (change.before.as_ref(), change.after.as_ref()),
-        };
+        let (before, after) =
+            if change.sensitive { (None, None) } else { (change.before.as_ref(), change.after.as_ref()) };
         (&change.path, before, after, change.sensitive, change.reference.as_deref(), change.drift)
     });
     let source = index(&action.step).and_then(|index| unit.desired.sources.get(index));

@@ -376,9 +376,10 @@ impl StatusTotals {
 #[must_use]
 pub fn status(standings: &[SourceStatus], keeper: Option<&Keeper>, now: Timestamp, look: &Style) -> String {
     let rows: Vec<Vec<String>> = standings.iter().map(|standing| standing.row(now)).collect();
-    let mut out = match rows.is_empty() {
-        true => String::new(),
-        false => table(&["SOURCE", "STATE", "LAST SYNC", "DATA", "NEXT SYNC"], &rows, look) + "\n",
+    let mut out = if rows.is_empty() {
+        String::new()
+    } else {
+        table(&["SOURCE", "STATE", "LAST SYNC", "DATA", "NEXT SYNC"], &rows, look) + "\n"
     };
     let notes: String = standings.iter().flat_map(notes).map(|note| wrapped(&note, look)).collect();
     if !notes.is_empty() {

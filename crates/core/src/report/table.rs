@@ -51,9 +51,10 @@ impl TableLayout {
         });
         let ends: Vec<(usize, usize)> = ends.collect();
         let last_is_wrapped = ends.last().is_some_and(|(start, _)| start + MIN_COLUMN_WIDTH <= width);
-        let inline_columns = match width == 0 || last_is_wrapped {
-            true => columns.len(),
-            false => ends.iter().take_while(|(_, end)| *end <= width).count().max(1),
+        let inline_columns = if width == 0 || last_is_wrapped {
+            columns.len()
+        } else {
+            ends.iter().take_while(|(_, end)| *end <= width).count().max(1)
         };
         Self { columns, inline_columns, width }
     }
@@ -102,9 +103,10 @@ impl TableColumn {
     }
 
     fn pad(&self, cell: &str) -> String {
-        match self.right {
-            true => format!("{}{cell}", " ".repeat(self.width.saturating_sub(width(cell)))),
-            false => pad(cell, self.width),
+        if self.right {
+            format!("{}{cell}", " ".repeat(self.width.saturating_sub(width(cell))))
+        } else {
+            pad(cell, self.width)
         }
     }
 }

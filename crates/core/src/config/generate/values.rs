@@ -53,9 +53,10 @@ impl TodoNotes {
         for (name, value) in config {
             let ours = SOURCE_FIELDS.contains(&name.as_str())
                 || name == "test" && value.get("before_connect").is_some();
-            let written = match ours {
-                true => Err(MissingField("a key of this name belongs to wellspring in a file")),
-                false => self.value(&[name], value, 0),
+            let written = if ours {
+                Err(MissingField("a key of this name belongs to wellspring in a file"))
+            } else {
+                self.value(&[name], value, 0)
             };
             self.line("connection_config", name, written, &mut lines);
         }
@@ -66,11 +67,9 @@ impl TodoNotes {
     pub(super) fn metadata(&mut self, metadata: &Map<String, Value>) -> String {
         let mut lines = String::new();
         for (name, value) in metadata {
-            let written =
-                plain(name, value, 0).and_then(|written| match self.contains_secret(&value.to_string()) {
-                    true => Err(REPEATS_SECRET),
-                    false => Ok(written),
-                });
+            let written = plain(name, value, 0).and_then(|written| {
+                if self.contains_secret(&value.to_string()) { Err(REPEATS_SECRET) } else { Ok(written) }
+            });
             self.line("metadata", name, written, &mut lines);
         }
         lines
