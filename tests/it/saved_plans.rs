@@ -45,7 +45,7 @@ fn a_saved_plan_is_carried_out_when_nothing_has_moved() {
     assert!(scene.holds("ws_one", &[A, B]));
     // Once applied, the plan is outdated.
     scene.platform.forget_calls();
-    refused(&scene, &apply(&scene, &file), "ws_one/alpha was applied since");
+    refused(&scene, &apply(&scene, &file), "ws_one/alpha was applied");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_saved_plan_is_refused_with_the_name_of_what_changed() {
             "the policy of ws_one",
         ),
         (|scene| _ = scene.someone_adds("ws_one", "beta"), "ws_one/beta is new on the platform"),
-        (|scene| drop(scene.apply()), "ws_one/alpha was applied since; ws_one/beta was applied since"),
+        (|scene| drop(scene.apply()), "ws_one/alpha was applied; ws_one/beta was applied"),
     ];
     for (happens, what) in moves {
         let scene = Scene::new();

@@ -232,7 +232,7 @@ impl Grounds {
         )
         .or_else(|| part(&self.secrets, &now.secrets, ["has another secret"; 3]))
         .or_else(|| {
-            let words = ["was applied since", "is no longer managed", "was applied since"];
+            let words = ["was applied", "is no longer managed", "was applied"];
             part(&self.state, &now.state, words)
         })
         .or_else(|| {
