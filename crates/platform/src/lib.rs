@@ -208,7 +208,7 @@ impl Running {
     }
 }
 
-/// Resolves when the platform stops.
+/// Opens the storage and builds the state that all requests share.
 fn set_up(
     storage: &Storage,
     data_dir: &Path,
