@@ -136,7 +136,7 @@ pub(super) fn secret(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_,
     }
 }
 
-/// Like [`secret`] for the host file.
+/// Like `secret`, for the host file.
 ///
 /// There, a reference may name the platform's token.
 pub fn host_secret(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) -> Option<SecretRef> {

@@ -206,7 +206,7 @@ impl<'d, 'a> DiagnosticSink<'d, 'a> {
         self.limits.memory_left.fetch_add(size, Ordering::Relaxed);
     }
 
-    /// Creates a collector for one file, to be [absorbed](Self::absorb).
+    /// Creates a collector for one file, to be merged into that of the project.
     pub fn for_file(documents: &'d [Document<'a>], shared: &SinkLimits) -> Self {
         Self::with_limits(documents, shared.clone())
     }
