@@ -34,18 +34,17 @@ impl UnprovenOutcome {
                 owned.superseded.contains(id) || owned.former.iter().any(|former| former.id == *id)
             })
         };
-        let stamp = owned.applied.marker_fingerprint(key);
         let age = owned.unproven_since.map(|since| now.duration_since(since).abs());
         let is_rival =
             |row: &&&ObservedSource| !is_it(row) && !is_older(row) && could_be_ours(&owned.applied, row);
         if rows.iter().any(|row| is_rival(&row)) {
             return Self::Ambiguous;
         }
-        match rows.iter().find(is_it) {
-            Some(row) if has_marker(row, &stamp) => Self::Ours,
-            Some(_) if age.is_none_or(|age| age >= UNPROVEN_PERIOD) => Self::Ours,
-            _ => Self::Open,
-        }
+        let Some(row) = rows.iter().find(is_it) else { return Self::Open };
+        // Few such rows show a marker, and its fingerprint is not cheap.
+        let is_marked =
+            row.echo.fingerprint.is_some() && has_marker(row, &owned.applied.marker_fingerprint(key));
+        if is_marked || age.is_none_or(|age| age >= UNPROVEN_PERIOD) { Self::Ours } else { Self::Open }
     }
 }
 
