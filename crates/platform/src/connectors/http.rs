@@ -6,10 +6,13 @@
 mod address;
 mod answer;
 mod clients;
+mod errors;
 mod fetch;
+mod names;
 mod paging;
+mod reasons;
 mod signs;
-mod words;
+mod values;
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -217,7 +220,9 @@ impl HttpConnector {
                 "the API answered with an error in place of records: {words}"
             )));
         }
-        if let Some(words) = words::incomplete_reason(&answer.siblings).filter(|_| count == 0) {
+        if count == 0
+            && let Some(words) = errors::incomplete_reason(&answer.siblings)
+        {
             let words = calls.redact(&words);
             return Err(ReadError::new(format!("the API answered with no records: {words}")));
         }
@@ -247,7 +252,7 @@ impl HttpConnector {
                 Ok(())
             }
             BodyForm::Null => {
-                let words = words::incomplete_reason(&answer.siblings)
+                let words = errors::incomplete_reason(&answer.siblings)
                     .map(|words| format!(": {words}"))
                     .unwrap_or_default();
                 Err(ReadError::new(format!(
@@ -341,7 +346,7 @@ fn headers(fields: ConfigFields<'_>) -> Result<(HeaderMap, Vec<String>), ConfigE
 
 /// Returns true if a header or parameter of this name contains credentials.
 fn is_credential_name(name: &str) -> bool {
-    let name = words::key(name);
+    let name = names::normalize(name);
     ["key", "token", "secret", "auth", "password", "pass", "cookie", "signature", "sig", "authorization"]
         .iter()
         .any(|end| name.ends_with(end))

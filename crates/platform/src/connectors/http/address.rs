@@ -70,7 +70,7 @@ pub(super) fn follow(page: &Url, base: &Url, link: &str) -> Result<Url, ReadErro
         let _ = url.set_port(base.port());
     }
     if url.origin() != base.origin() {
-        let origin = super::words::plain(&url.origin().ascii_serialization());
+        let origin = super::reasons::plain(&url.origin().ascii_serialization());
         return Err(ReadError::new(format!(
             "the next page is on another server ({origin}); credentials are not sent there"
         )));

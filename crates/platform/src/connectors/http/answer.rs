@@ -9,8 +9,9 @@ use serde_json::{Map, Value};
 
 use super::super::ReadError;
 use super::super::exact::exact;
+use super::errors::{self, is_error, is_remark};
+use super::names::{Names, normalize};
 use super::signs::is_sign;
-use super::words::{self, is_error, is_remark, key};
 
 /// Usual fields of records if `records` is not configured.
 const RECORD_FIELDS: [&str; 4] = ["data", "items", "results", "records"];
@@ -21,9 +22,9 @@ const WRAPPER_FIELDS: [&str; 9] =
 const NESTED_RECORD_FIELDS: [&str; 11] =
     ["data", "items", "results", "records", "hits", "docs", "rows", "list", "entries", "nodes", "entry"];
 /// Lists without records.
-const NON_RECORD_LISTS: [&str; 10] =
-    ["links", "link", "errors", "warnings", "included", "messages", "facets", "fields", "search", "jsonapi"];
-const IDENTITIES: [&str; 7] = ["id", "uuid", "guid", "oid", "name", "slug", "key"];
+const NON_RECORD_LISTS: Names =
+    Names("links link errors warnings included messages facets fields search jsonapi");
+const IDENTITIES: Names = Names("id uuid guid oid name slug key");
 /// Maximum size in bytes of values that are examined next to records.
 const MAX_SIBLING_BYTES: usize = 64 << 10;
 
@@ -60,7 +61,7 @@ impl<'p> HttpBody<'p> {
         let fields = object(whole);
         let beside = |path: &[String]| {
             let mut beside = fields.as_ref().map(|fields| siblings_of(fields, path)).unwrap_or_default();
-            beside.retain(|name, _| !ignored.contains(&key(name)));
+            beside.retain(|name, _| !ignored.contains(&normalize(name)));
             beside
         };
         if let Some(path) = told {
@@ -101,8 +102,8 @@ impl<'p> HttpBody<'p> {
         }
         let [record]: [&RawValue; 1] = serde_json::from_str(self.records.get()).ok()?;
         let mut fields = siblings_of(&object(record)?, &[String::new()]);
-        fields.retain(|name, _| !ignored.contains(&key(name)));
-        words::error_record(&fields)
+        fields.retain(|name, _| !ignored.contains(&normalize(name)));
+        errors::error_record(&fields)
     }
 }
 
@@ -120,7 +121,7 @@ pub(super) fn not_json(body: &[u8], error: &serde_json::Error) -> ReadError {
 }
 
 fn check_reported_error(beside: &Map<String, Value>) -> Result<(), ReadError> {
-    match words::error_in(beside) {
+    match errors::error_in(beside) {
         Some(words) => Err(ReadError::new(format!("the API reports an error: {words}"))),
         None => Ok(()),
     }
@@ -130,7 +131,7 @@ fn check_reported_error(beside: &Map<String, Value>) -> Result<(), ReadError> {
 ///
 /// Fails if it indicates an error or further pages.
 fn check_single_record(answer: &Map<String, Value>, fields: &RawBody<'_>) -> Result<(), ReadError> {
-    if let Some(words) = words::error_of(answer) {
+    if let Some(words) = errors::error_of(answer) {
         return Err(ReadError::new(format!("the API answered with no records: {words}")));
     }
     let signs = super::signs::Signs::read(&Default::default(), answer, &[], &BTreeSet::new());
@@ -214,7 +215,7 @@ fn is_list_of_objects(raw: &RawValue) -> bool {
 }
 
 fn is_non_record_list(name: &str) -> bool {
-    NON_RECORD_LISTS.contains(&key(name).as_str()) || is_error(name)
+    NON_RECORD_LISTS.contains(&normalize(name)) || is_error(name)
 }
 
 fn is_beside(name: &str) -> bool {
@@ -224,7 +225,7 @@ fn is_beside(name: &str) -> bool {
 
 /// Returns true if a field of this name identifies a record.
 fn is_identity(name: &str) -> bool {
-    IDENTITIES.contains(&key(name).as_str())
+    IDENTITIES.contains(&normalize(name))
 }
 
 fn form(raw: &RawValue) -> BodyForm {

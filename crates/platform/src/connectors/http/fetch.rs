@@ -9,7 +9,7 @@ use reqwest::{Response, StatusCode, Url};
 
 use super::super::{ConnectorContext, MEMORY_IN_USE, ReadError};
 use super::clients::{self, CONNECT_TIMEOUT, PROXIES, REQUEST_TIMEOUT};
-use super::words;
+use super::reasons;
 use crate::hosts::OutOfReach;
 use crate::memory::{LARGE_BYTES, MemoryUse, Reservation, SYNC_WAIT};
 
@@ -194,7 +194,7 @@ impl<'a> Calls<'a> {
             }
             _ => format!("the API answered with status {}", status.as_u16()),
         };
-        let words = self.redact(&words::of_body(body));
+        let words = self.redact(&reasons::of_body(body));
         if !words.is_empty() {
             message.push_str(": ");
             message.push_str(&words);
@@ -266,7 +266,7 @@ async fn read_body(
             body = plain;
         }
         other => {
-            let other = words::plain(other);
+            let other = reasons::plain(other);
             return Err(FetchError::Permanent(ReadError::new(format!(
                 "the API answers in the encoding \"{other}\", which was not asked for; only gzip is read"
             ))));

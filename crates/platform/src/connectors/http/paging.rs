@@ -11,8 +11,9 @@ use super::super::{ConfigError, ConfigFields, ReadError};
 use super::address::{follow, set};
 use super::answer::{BodyForm, plain_at};
 use super::fetch::FetchedPage;
+use super::names::normalize;
+use super::reasons::plain;
 use super::signs::Signs;
-use super::words::{key, plain};
 
 /// Default and maximum of `max_pages`.
 ///
@@ -87,7 +88,7 @@ impl Paging {
             size_param: fields.text("page_size_param")?.map(str::to_owned),
             first_number: fields.unsigned("first_page")?.unwrap_or(1),
             max_pages: fields.unsigned("max_pages")?.unwrap_or(DEFAULT_MAX_PAGES).clamp(1, MAX_PAGES_LIMIT),
-            ignored: ignored.iter().map(|name| key(name.rsplit('/').next().unwrap_or(name))).collect(),
+            ignored: ignored.iter().map(|name| normalize(name.rsplit('/').next().unwrap_or(name))).collect(),
         })
     }
 

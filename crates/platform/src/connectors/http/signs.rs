@@ -1,7 +1,4 @@
 //! Signs of further pages in headers and next to the records.
-//!
-//! Names are compared by letters and digits only, so that `next_page_url`, `nextPageUrl` and
-//! `@odata.nextLink` need one entry each.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +6,11 @@ use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, LINK};
 use serde_json::{Map, Value};
 
 use super::address::next_link;
-use super::words::{key, number};
+use super::names::{
+    ADDRESSES, COUNT, FIRST, LAST, LIMIT, MORE, NEXT, Names, PAGE_CONTAINERS, PAGES, PLACES, REMAINING,
+    TOKEN, TOKENS, TOTAL, normalize,
+};
+use super::values::integer;
 
 /// Signs of further pages in a response.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,204 +35,8 @@ pub(super) struct Signs {
     pub(super) not_first: Option<String>,
 }
 
-/// Vocabulary prefixes that are ignored.
+/// Prefixes of vocabularies, which are ignored.
 const PREFIXES: [&str; 2] = ["odata", "hydra"];
-/// Suffixes of `next` that name a next page, unlike `nextSyncToken` and `next_run`.
-const NEXT: [&str; 35] = [
-    "",
-    "link",
-    "links",
-    "url",
-    "uri",
-    "href",
-    "page",
-    "pages",
-    "pageurl",
-    "pageuri",
-    "pagelink",
-    "pagehref",
-    "pagepath",
-    "pagetoken",
-    "pagecursor",
-    "pageid",
-    "pagenumber",
-    "pagenum",
-    "pageno",
-    "pageindex",
-    "token",
-    "cursor",
-    "offset",
-    "marker",
-    "key",
-    "path",
-    "recordsurl",
-    "resultsurl",
-    "start",
-    "startindex",
-    "batch",
-    "skip",
-    "continuationtoken",
-    "startingafter",
-    "range",
-];
-const MORE: [&str; 19] = [
-    "hasnext",
-    "hasnextpage",
-    "hasmore",
-    "hasmorepages",
-    "hasmoreitems",
-    "hasmoreresults",
-    "hasmorerecords",
-    "hasmoredata",
-    "more",
-    "morerecords",
-    "moreresults",
-    "moreavailable",
-    "moreresultsavailable",
-    "exceededtransferlimit",
-    "istruncated",
-    "truncated",
-    "incompleteresults",
-    "partial",
-    "partialresults",
-];
-const LAST: [&str; 10] =
-    ["last", "islast", "lastpage", "islastpage", "done", "isdone", "end", "isend", "complete", "finished"];
-const FIRST: [&str; 3] = ["first", "isfirst", "isfirstpage"];
-const TOKEN: [&str; 10] = [
-    "after",
-    "aftercursor",
-    "cursor",
-    "continue",
-    "continuation",
-    "continuationtoken",
-    "scrollid",
-    "lastevaluatedkey",
-    "resumptiontoken",
-    "bookmark",
-];
-const TOTAL: [&str; 26] = [
-    "total",
-    "totalcount",
-    "totalitems",
-    "totalresults",
-    "totalrecords",
-    "totalelements",
-    "totalrows",
-    "totalsize",
-    "totalhits",
-    "totalentries",
-    "totalobjects",
-    "totaldocs",
-    "totaldocuments",
-    "totalrecordcount",
-    "totalitemcount",
-    "totalresultcount",
-    "totalnumber",
-    "numfound",
-    "nbhits",
-    "recordsfiltered",
-    "count",
-    "counttotal",
-    "itemcount",
-    "resultcount",
-    "recordcount",
-    "found",
-];
-const PAGES: [&str; 9] = [
-    "totalpages",
-    "pagecount",
-    "numpages",
-    "nbpages",
-    "lastpage",
-    "pages",
-    "pagetotal",
-    "maxpage",
-    "numberofpages",
-];
-const LIMIT: [&str; 8] = [
-    "limit",
-    "perpage",
-    "pagesize",
-    "pagelimit",
-    "maxresults",
-    "itemsperpage",
-    "resultsperpage",
-    "hitsperpage",
-];
-/// Fields of [`TOTAL`] that may also count the records of one page.
-const COUNT: [&str; 5] = ["count", "itemcount", "resultcount", "recordcount", "found"];
-/// Fields with the number of records that this response lacks.
-const REMAINING: [&str; 3] = ["remaining", "remainingcount", "remainingitemcount"];
-/// Objects next to the records that describe pages.
-const CONTAINERS: [&str; 24] = [
-    "meta",
-    "metadata",
-    "pagination",
-    "paginationinfo",
-    "pager",
-    "paging",
-    "pageable",
-    "page",
-    "pages",
-    "pageinfo",
-    "links",
-    "link",
-    "info",
-    "listinfo",
-    "responsemetadata",
-    "responseheader",
-    "searchmetadata",
-    "searchinformation",
-    "queries",
-    "view",
-    "cursor",
-    "resultset",
-    "resultinfo",
-    "hits",
-];
-/// Fields that describe the position of this page.
-const PLACES: [&str; 36] = [
-    "hasprev",
-    "hasprevpage",
-    "hasprevious",
-    "haspreviouspage",
-    "pagingcounter",
-    "previouspageurl",
-    "number",
-    "numberofelements",
-    "offset",
-    "start",
-    "startat",
-    "startindex",
-    "skip",
-    "size",
-    "from",
-    "to",
-    "prev",
-    "previous",
-    "previouspage",
-    "prevpage",
-    "prevpageurl",
-    "prevlink",
-    "firstpage",
-    "firstpageurl",
-    "lastpageurl",
-    "currentpage",
-    "pagenumber",
-    "pageindex",
-    "self",
-    "href",
-    "etag",
-    "empty",
-    "sort",
-    "took",
-    "timedout",
-    "shards",
-];
-/// Fields of an object under `next` that contain a URL, or a token.
-const ADDRESSES: [&str; 4] = ["href", "url", "uri", "link"];
-const TOKENS: [&str; 7] = ["cursor", "after", "startingafter", "token", "page", "offset", "pagetoken"];
 
 impl Signs {
     /// Reads the headers and the fields next to the records at `place`.
@@ -275,7 +80,7 @@ impl Signs {
         for (header, value) in headers {
             let (header, Ok(value)) = (header.as_str(), value.to_str()) else { continue };
             let mut name = header.strip_prefix("x-").unwrap_or(header);
-            if ignored.contains(&key(header)) {
+            if ignored.contains(&normalize(header)) {
                 continue;
             }
             if name == "pagination" {
@@ -287,8 +92,8 @@ impl Signs {
             for prefix in ["ms-", "wp-", "pagination-"] {
                 name = name.strip_prefix(prefix).unwrap_or(name);
             }
-            let name = key(name);
-            let known = [&TOTAL[..], &PAGES[..], &MORE[..]].concat().contains(&name.as_str());
+            let name = normalize(name);
+            let known = [TOTAL, PAGES, MORE].iter().any(|names| names.contains(&name));
             let token = matches!(name.as_str(), "continuation" | "continuationtoken");
             if (known && name != "count" && name != "found") || is_next(&name) || token {
                 self.field(header.to_owned(), &name, &Value::from(value.trim()));
@@ -307,13 +112,13 @@ impl Signs {
         for (field, value) in fields {
             let name = sign_name(field);
             let pointer = format!("{at}/{field}");
-            if ignored.contains(&key(field)) {
+            if ignored.contains(&normalize(field)) {
                 continue;
             }
             let around = place.first() == Some(field);
             match value {
                 Value::Object(inner) if around => self.fields(inner, &pointer, &place[1..], ignored, depth),
-                Value::Object(inner) if depth < 4 && CONTAINERS.contains(&name.as_str()) => {
+                Value::Object(inner) if depth < 4 && PAGE_CONTAINERS.contains(&name) => {
                     self.fields(inner, &pointer, &[], ignored, depth + 1);
                 }
                 Value::Array(links) if matches!(name.as_str(), "links" | "link") => self.links(links),
@@ -342,42 +147,42 @@ impl Signs {
         let flag = as_flag(value);
         if is_next(name) {
             self.next(pointer, name, value);
-        } else if MORE.contains(&name) {
+        } else if MORE.contains(name) {
             match flag {
                 Some(true) => self.more = Some(pointer),
                 Some(false) => self.end = true,
                 None => {}
             }
-        } else if LAST.contains(&name) && value.is_boolean() {
+        } else if LAST.contains(name) && value.is_boolean() {
             match flag {
                 Some(false) => self.more = Some(pointer),
                 _ => self.end = true,
             }
-        } else if FIRST.contains(&name) && *value == Value::Bool(false) {
+        } else if FIRST.contains(name) && *value == Value::Bool(false) {
             self.not_first = Some(pointer);
-        } else if TOKEN.contains(&name) {
+        } else if TOKEN.contains(name) {
             if let Some(token) = token(value) {
                 self.token.get_or_insert((pointer, token));
             }
-        } else if TOTAL.contains(&name) {
+        } else if TOTAL.contains(name) {
             let total = value.get("value").unwrap_or(value);
-            if let Some(total) = number(total).and_then(|total| u64::try_from(total).ok()) {
+            if let Some(total) = integer(total).and_then(|total| u64::try_from(total).ok()) {
                 let known = self.total.as_ref().is_some_and(|(_, known)| *known >= total);
                 if !known {
                     self.total = Some((pointer, total));
-                    self.total_may_be_of_page = COUNT.contains(&name);
+                    self.total_may_be_of_page = COUNT.contains(name);
                 }
             }
-        } else if REMAINING.contains(&name) {
-            if number(value).is_some_and(|left| left > 0) {
+        } else if REMAINING.contains(name) {
+            if integer(value).is_some_and(|left| left > 0) {
                 self.more = Some(pointer);
             }
-        } else if PAGES.contains(&name) {
-            if let Some(pages) = number(value).and_then(|pages| u64::try_from(pages).ok()) {
+        } else if PAGES.contains(name) {
+            if let Some(pages) = integer(value).and_then(|pages| u64::try_from(pages).ok()) {
                 self.pages = Some((pointer, pages));
             }
-        } else if LIMIT.contains(&name)
-            && let Some(limit) = number(value).and_then(|limit| u64::try_from(limit).ok())
+        } else if LIMIT.contains(name)
+            && let Some(limit) = integer(value).and_then(|limit| u64::try_from(limit).ok())
         {
             self.limit = Some((pointer, limit));
         }
@@ -398,13 +203,13 @@ impl Signs {
             Value::Array(items) if items.is_empty() => self.end = true,
             Value::Array(items) => self.next(format!("{pointer}/0"), name, &items[0]),
             Value::Object(fields) => {
-                let named = |names: &[&str]| {
-                    let mut of_name = fields.iter().filter(|(field, _)| names.contains(&key(field).as_str()));
+                let named = |names: Names| {
+                    let mut of_name = fields.iter().filter(|(field, _)| names.contains(&normalize(field)));
                     of_name.next().map(|(field, value)| (field.clone(), value.clone()))
                 };
-                if let Some((_, Value::String(address))) = named(&ADDRESSES) {
+                if let Some((_, Value::String(address))) = named(ADDRESSES) {
                     self.link.get_or_insert(address);
-                } else if let Some((field, inner)) = named(&TOKENS)
+                } else if let Some((field, inner)) = named(TOKENS)
                     && let Some(token) = token(&inner)
                 {
                     self.token = Some((format!("{pointer}/{field}"), token));
@@ -424,18 +229,18 @@ impl Signs {
 /// Returns true if a field of this name describes pages.
 pub(super) fn is_sign(field: &str) -> bool {
     let name = sign_name(field);
-    let lists = [&MORE[..], &LAST, &FIRST, &TOKEN, &TOTAL, &REMAINING, &PAGES, &LIMIT, &CONTAINERS, &PLACES];
-    is_next(&name) || lists.iter().any(|list| list.contains(&name.as_str()))
+    let lists = [MORE, LAST, FIRST, TOKEN, TOTAL, REMAINING, PAGES, LIMIT, PAGE_CONTAINERS, PLACES];
+    is_next(&name) || lists.iter().any(|list| list.contains(&name))
 }
 
 fn sign_name(field: &str) -> String {
-    let name = key(field);
+    let name = normalize(field);
     let bare = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
     bare.map_or(name.clone(), str::to_owned)
 }
 
 fn is_next(name: &str) -> bool {
-    name.strip_prefix("next").is_some_and(|end| NEXT.contains(&end))
+    name.strip_prefix("next").is_some_and(|end| end.is_empty() || NEXT.contains(end))
 }
 
 fn is_address(text: &str) -> bool {
