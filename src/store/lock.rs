@@ -18,12 +18,25 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Exclusive right to write one workspace and scope; released on drop.
 pub struct WorkspaceLock {
-    _held: File,
+    _held: LockedFile,
 }
 
 /// Right to be the only daemon for a state and platform; released on drop.
 pub struct DaemonLock {
     _held: WorkspaceLock,
+}
+
+/// A locked file, unlocked on drop.
+///
+/// Closing the file is not enough: a process that was forked from this one holds a copy of it, and with it the lock,
+/// until it executes its program.
+pub(super) struct LockedFile(File);
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        // Closing the file releases the lock otherwise.
+        let _ = self.0.unlock();
+    }
 }
 
 /// Reason why a workspace could not be locked.
@@ -37,12 +50,7 @@ pub enum LockError {
     },
     /// The lock file could not be used.
     #[error("could not lock the workspace with {path}")]
-    File {
-        path: PathBuf,
-        /// Error of the operating system.
-        source: io::Error,
-    },
-    /// The state was opened for reading only.
+    File { path: PathBuf, source: io::Error },
     #[error("the workspace cannot be locked: the state was opened for reading only")]
     ReadOnly,
 }
@@ -61,9 +69,6 @@ impl Store {
     /// Takes the daemon lock of this state and platform; fails at once if it is held.
     ///
     /// The daemon lock does not prevent writes: each workspace has its own lock.
-    ///
-    /// # Errors
-    /// [`LockError::Held`] if another daemon is running.
     pub fn lock_daemon(&self, holder: &str) -> Result<DaemonLock, LockError> {
         self.lock_file(&["daemon"], holder).map(|lock| DaemonLock { _held: lock })
     }
@@ -75,6 +80,7 @@ impl Store {
         let file = File::open(path).ok()?;
         // A shared lock, so that two readers do not mistake each other for a daemon.
         if file.try_lock_shared().is_ok() {
+            drop(LockedFile(file));
             return None;
         }
         let since = file.metadata().ok()?.modified().ok()?;
@@ -107,7 +113,7 @@ impl Store {
             Ok(()) => {
                 // Informative only: the lock does not depend on the content.
                 let _ = write_holder(&mut file, holder);
-                Ok(WorkspaceLock { _held: file })
+                Ok(WorkspaceLock { _held: LockedFile(file) })
             }
             Err(TryLockError::WouldBlock) => Err(LockError::Held { held_by: read_holder(&file) }),
             Err(TryLockError::Error(source)) => Err(failed(source)),
@@ -115,9 +121,6 @@ impl Store {
     }
 
     /// Like [`Store::lock`], but waits up to `wait` for the holder to release it.
-    ///
-    /// # Errors
-    /// [`LockError::Held`] when it is still held after `wait`.
     pub async fn lock_with_timeout(
         &self,
         unit: &WorkspaceRef,
@@ -137,14 +140,14 @@ impl Store {
 }
 
 /// Lock held while the state's files are created and its schema is migrated.
-pub(super) fn lock_for_open(dir: &Path) -> Result<File, StoreError> {
+pub(super) fn lock_for_open(dir: &Path) -> Result<LockedFile, StoreError> {
     let path = dir.join("open.lock");
     let failed = |source| StoreError::File { operation: "lock", path: path.clone(), source };
     let file = open(&path).map_err(failed)?;
     let until = Instant::now() + OPEN_TIMEOUT;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => return Ok(LockedFile(file)),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
             Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(RETRY_INTERVAL),
             Err(TryLockError::WouldBlock) => return Err(StoreError::OpenTimeout { path }),
@@ -182,4 +185,22 @@ fn read_holder(file: &File) -> String {
     let _ = file.take(200).read_to_string(&mut text);
     let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
     if text.is_empty() { "another process".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Scope, WorkspaceId};
+
+    #[tokio::test]
+    async fn a_dropped_lock_is_free_though_a_forked_process_holds_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = Store::open(dir.path(), "http://127.0.0.1:9").unwrap();
+        let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let lock = state.lock(&unit, "first").unwrap();
+        let _copy = lock._held.0.try_clone().unwrap();
+        assert!(state.lock(&unit, "second").is_err());
+        drop(lock);
+        assert!(state.lock(&unit, "second").is_ok());
+    }
 }

@@ -84,8 +84,7 @@ impl Stage {
             writer: ApiWriter::new(&reader),
             state,
             holder: "cuts",
-            // A process that another test starts holds a copy of the lock until it executes its program.
-            lock_wait: Duration::from_secs(10),
+            lock_wait: Duration::ZERO,
             should_stop: Arc::new(|| false),
             on_actions: Arc::new(|_, _| {}),
             source_locks: Default::default(),

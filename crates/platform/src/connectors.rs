@@ -191,15 +191,16 @@ impl ConnectorContext {
     pub(super) fn new(
         root: PathBuf,
         storage: Option<&Path>,
-        (stand_ins, hosts): (Vec<HostOverride>, AllowedHosts),
+        host_overrides: Vec<HostOverride>,
+        hosts: AllowedHosts,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, reqwest::Error> {
-        let clients = http::Clients::new(&stand_ins, hosts)?;
+        let clients = http::Clients::new(&host_overrides, hosts)?;
         Ok(Self {
             data_dir: root,
             storage: storage.map(Path::to_path_buf),
             clients,
-            host_overrides: stand_ins,
+            host_overrides,
             hosts,
             runtime: Handle::current(),
             stopping,

@@ -28,7 +28,7 @@ mod storage;
 mod sync;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -162,22 +162,17 @@ pub struct Running {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
-    /// Lock on the storage.
-    _lock: Option<std::fs::File>,
+    _lock: Option<storage::StorageLock>,
 }
 
 /// Opens the storage and serves until [`Running::stop`].
 ///
 /// Must be called within a tokio runtime.
 pub async fn start(config: PlatformConfig) -> Result<Running, PlatformError> {
-    let PlatformConfig { storage, data_dir, listen, token, on_conflict: taken, host_overrides: stand_ins } =
-        config;
-    let key = api::RequestToken::new(&token).ok_or(PlatformError::EmptyToken)?;
+    let listen = config.listen;
+    let key = api::RequestToken::new(&config.token).ok_or(PlatformError::EmptyToken)?;
     let (stop, stopping) = watch::channel(false);
-    let hosts = if listen.ip().is_loopback() { AllowedHosts::All } else { AllowedHosts::ExceptLocal };
-    let setting_up =
-        tokio::task::spawn_blocking(move || set_up(&storage, &data_dir, taken, (stand_ins, hosts), stopping));
-    let (core, claim) = setting_up
+    let (core, claim) = tokio::task::spawn_blocking(move || set_up(config, stopping))
         .await
         .map_err(|error| PlatformError::Directory { path: PathBuf::new(), source: error.into() })??;
 
@@ -210,23 +205,22 @@ impl Running {
 
 /// Opens the storage and builds the state that all requests share.
 fn set_up(
-    storage: &Storage,
-    data_dir: &Path,
-    taken: NameConflict,
-    (stand_ins, hosts): (Vec<HostOverride>, AllowedHosts),
+    config: PlatformConfig,
     stopping: watch::Receiver<bool>,
-) -> Result<(Arc<platform_core::PlatformCore>, Option<std::fs::File>), PlatformError> {
-    let unreadable = |source| PlatformError::DataDirectory { path: data_dir.to_path_buf(), source };
+) -> Result<(Arc<platform_core::PlatformCore>, Option<storage::StorageLock>), PlatformError> {
+    let PlatformConfig { storage, data_dir, listen, on_conflict, host_overrides, token: _ } = config;
+    let hosts = if listen.ip().is_loopback() { AllowedHosts::All } else { AllowedHosts::ExceptLocal };
+    let unreadable = |source| PlatformError::DataDirectory { path: data_dir.clone(), source };
     let root = data_dir.canonicalize().map_err(unreadable)?;
     if !root.is_dir() {
         return Err(unreadable(std::io::ErrorKind::NotADirectory.into()));
     }
-    let (store, claim) = storage::PlatformStore::open(storage)?;
+    let (store, claim) = storage::PlatformStore::open(&storage)?;
     let catalogue = registry::Registry::open(&store)?;
     store.remove_orphans(&catalogue.ids()?)?;
-    let reach = connectors::ConnectorContext::new(root, store.directory(), (stand_ins, hosts), stopping)
+    let reach = connectors::ConnectorContext::new(root, store.directory(), host_overrides, hosts, stopping)
         .map_err(PlatformError::Client)?;
-    Ok((Arc::new(platform_core::PlatformCore::new(catalogue, store, reach, taken)), claim))
+    Ok((Arc::new(platform_core::PlatformCore::new(catalogue, store, reach, on_conflict)), claim))
 }
 
 /// Locks the mutex, also if a thread panicked while it held the lock.

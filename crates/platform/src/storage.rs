@@ -26,6 +26,19 @@ pub(super) struct PlatformStore {
     place: StoragePlace,
 }
 
+/// Lock on a storage directory, released on drop.
+///
+/// Closing the file is not enough: a process that was just forked holds a copy of it, and with it the lock.
+#[derive(Debug)]
+pub(super) struct StorageLock(File);
+
+impl Drop for StorageLock {
+    fn drop(&mut self) {
+        // Closing the file releases the lock otherwise.
+        let _ = self.0.unlock();
+    }
+}
+
 enum StoragePlace {
     Directory(PathBuf),
     /// Databases in memory with names shared within this process.
@@ -39,9 +52,7 @@ enum StoragePlace {
 
 impl PlatformStore {
     /// Creates the directory if missing, and locks it.
-    ///
-    /// The returned file holds the lock until it is dropped.
-    pub(super) fn open(storage: &Storage) -> Result<(Self, Option<File>), PlatformError> {
+    pub(super) fn open(storage: &Storage) -> Result<(Self, Option<StorageLock>), PlatformError> {
         let Storage::Directory(path) = storage else {
             let place = StoragePlace::Memory { prefix: random_hex(), open: Mutex::default() };
             return Ok((Self { place }, None));
@@ -57,7 +68,7 @@ impl PlatformStore {
         make_file(&lock).map_err(failed(&lock))?;
         let claim = OpenOptions::new().write(true).open(&lock).map_err(failed(&lock))?;
         match claim.try_lock() {
-            Ok(()) => Ok((Self { place: StoragePlace::Directory(path) }, Some(claim))),
+            Ok(()) => Ok((Self { place: StoragePlace::Directory(path) }, Some(StorageLock(claim)))),
             Err(std::fs::TryLockError::WouldBlock) => Err(PlatformError::InUse(path)),
             Err(std::fs::TryLockError::Error(source)) => Err(failed(&lock)(source)),
         }

@@ -57,7 +57,7 @@ impl Source {
         let root = Path::new(folder.path()).canonicalize().unwrap();
         let entered = runtime.enter();
         let (stop, stopping) = watch::channel(false);
-        let reach = ConnectorContext::new(root, None, (Vec::new(), AllowedHosts::All), stopping).unwrap();
+        let reach = ConnectorContext::new(root, None, Vec::new(), AllowedHosts::All, stopping).unwrap();
         drop(entered);
         let cursor = cursor.map(str::to_owned);
         Self { folder, reach, _runtime: runtime, _stop: stop, rows, config, cursor }
