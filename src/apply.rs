@@ -62,7 +62,6 @@ pub struct ApplyContext<'a> {
     pub upserts: bool,
     /// Id of this pass in the journal.
     pub pass: &'a Arc<str>,
-    /// The clock.
     pub now: &'a (dyn Fn() -> Timestamp + Send + Sync),
     /// Returns true once shutdown was requested; no request may start after that.
     pub stopping: &'a (dyn Fn() -> bool + Send + Sync),

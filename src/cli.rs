@@ -2,7 +2,6 @@
 //!
 //! Invariant: results go to stdout, everything else to stderr.
 
-/// Prints a line on stderr.
 macro_rules! note {
     ($($text:tt)*) => { $crate::cli::output::eprint(&(format!($($text)*) + "\n")) };
 }

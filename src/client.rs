@@ -73,7 +73,6 @@ const ANSWER_LIMIT: usize = 1 << 20;
 /// Connection settings of one platform.
 #[derive(Clone)]
 pub struct ClientConfig {
-    /// Address of the platform.
     pub base_url: BaseUrl,
     pub token: Token,
     /// Timeout of one attempt of any request but sync.
@@ -92,7 +91,6 @@ pub struct ClientConfig {
     pub requests_per_second: Option<u32>,
     /// Permits plain `http://` to another machine.
     pub allow_plaintext: bool,
-    /// Waits between attempts.
     pub backoff: Backoff,
 }
 
@@ -152,9 +150,6 @@ impl Listing {
 
 impl ApiReader {
     /// Creates the client without contacting the platform.
-    ///
-    /// # Errors
-    /// When the URL is plain HTTP to another machine, or TLS cannot be set up.
     pub fn new(settings: ClientConfig) -> Result<Self, RemoteError> {
         Transport::new(settings).map(|transport| Self(Arc::new(transport)))
     }
@@ -322,7 +317,6 @@ impl ApiWriter {
         Self(reader.clone())
     }
 
-    /// Returns the read-only client.
     #[must_use]
     pub fn reader(&self) -> &ApiReader {
         &self.0

@@ -39,9 +39,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 /// Maximum number of events handled per iteration.
 const MAX_EVENTS_PER_TURN: usize = 64;
 
-/// An event of the loop.
 pub enum Event {
-    /// The files may have changed.
     FilesChanged,
     Signal(Signal),
     FilesLoaded {
@@ -49,14 +47,12 @@ pub enum Event {
         scope: ScanScope,
         /// Time of the load; later changes are not included.
         as_of: EventSeq,
-        /// Writers of the files at that time.
         writers: watch::OpenWriters,
     },
     /// Git compared the files of a checkout with its commit.
     CommitDescribed(Arc<Checkout>, Option<Arc<str>>),
     PassEnded(Box<PassEnded>),
     SyncEnded(Arc<SyncCall>, Result<Vec<SyncResult>, StoreError>),
-    /// A regular connection test ended.
     TestEnded(TestEnded),
     /// Old or excess history was deleted.
     Trimmed(Result<(), StoreError>),
@@ -69,7 +65,6 @@ pub enum ScanScope {
     ChangedPaths,
     /// Every file; files with a changed timestamp are read.
     ByStat,
-    /// Every file is read.
     Full,
 }
 
@@ -81,10 +76,8 @@ pub struct PassEnded {
     took: Duration,
 }
 
-/// The work of a pass.
 struct PassReport {
     plan: WorkspacePlan,
-    /// `None` in a dry run.
     outcome: Option<ApplyOutcome>,
     retry_after: Option<Duration>,
     records: Option<PassRecords>,
@@ -92,7 +85,6 @@ struct PassReport {
 
 /// Everything that the loop needs.
 pub struct Daemon {
-    /// Root directory of the files.
     pub root: PathBuf,
     /// Sync cookie file; required to accept changes of a closed file at once.
     pub cookie_path: Option<PathBuf>,
@@ -111,7 +103,6 @@ pub struct Daemon {
     /// True if the directory contained files earlier and is empty now.
     pub is_emptied: bool,
     pub reporter: Arc<dyn Reporter>,
-    /// Publisher of status snapshots.
     pub publisher: Publisher,
     /// Source of variables that `wellspring.toml` may refer to.
     pub variables: Variables,
@@ -120,7 +111,6 @@ pub struct Daemon {
 
 /// Components that write to the platform.
 pub struct Writers {
-    /// Applies plans.
     pub reconciler: Arc<Reconciler>,
     pub syncer: Syncer,
 }

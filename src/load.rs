@@ -23,7 +23,6 @@ pub struct LoadedConfig {
     pub diagnostics: Vec<Diagnostic>,
     /// Digest of the tree; equal for equal trees.
     pub digest: tree::Digest,
-    /// Digest of `wellspring.toml`.
     pub settings_digest: Option<[u8; 32]>,
     /// Git holds its index lock, so the checkout is changing.
     pub git_locked: bool,
@@ -33,13 +32,11 @@ pub struct LoadedConfig {
     pub checkout: Option<Arc<Checkout>>,
     /// Aliases of `[workspaces]` whose id is known.
     pub aliases: BTreeMap<String, WorkspaceRef>,
-    /// Variables that `wellspring.toml` refers to.
     pub variables: Vec<String>,
     /// Value of `platform.settle`.
     pub settle: Option<Duration>,
     /// Patterns of `files`, if set.
     pub patterns: Option<Vec<String>>,
-    /// Cache for the next read.
     pub cache: Arc<LoadCache>,
     tree: tree::TreeSnapshot,
 }
@@ -77,7 +74,6 @@ impl WorkSet {
 }
 
 impl LoadedConfig {
-    /// Reads the tree below `root`.
     pub fn load(root: &Path, variable: &dyn Fn(&str) -> Lookup) -> Result<Self, TreeError> {
         Ok(Self::from_snapshot(tree::read(root)?, variable, &config::ParseCache::default()))
     }
@@ -210,19 +206,16 @@ impl LoadedConfig {
         self.checkout.as_ref()?.commit()
     }
 
-    /// Returns true if any file has an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
         self.error_count() > 0
     }
 
-    /// Returns the number of errors in the files.
     #[must_use]
     pub fn error_count(&self) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
     }
 
-    /// Returns the number of files.
     #[must_use]
     pub fn file_count(&self) -> usize {
         self.tree.files.len()
@@ -234,7 +227,6 @@ impl LoadedConfig {
         self.tree.files.is_empty()
     }
 
-    /// Sets the files that are open for writing.
     pub fn set_open_files(&mut self, open: BTreeSet<String>) {
         self.open_files = open;
         self.open_files.retain(|path| self.tree.files.iter().any(|file| *file.path == **path));

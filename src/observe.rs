@@ -24,5 +24,4 @@ pub use snapshot::{
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Receiver of the latest snapshot.
 pub type SnapshotReceiver = watch::Receiver<Arc<Snapshot>>;

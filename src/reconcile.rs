@@ -41,7 +41,6 @@ pub(crate) const MAX_CONCURRENT: usize = 96;
 /// Input of a pass over one unit.
 #[derive(Clone)]
 pub struct Task {
-    /// Desired sources of the unit.
     pub desired: Arc<CompressedWorkspace>,
     /// Value of `platform.owner`.
     pub owner: Option<Arc<str>>,
@@ -67,11 +66,9 @@ pub fn guard(planned: &[Planned], as_before: Vec<UnchangedSummary>, host: &HostL
 /// Carries out approved plans.
 #[derive(Clone)]
 pub struct Reconciler {
-    /// Creates the plans.
     pub planner: Planner,
     /// Client that may write to the platform.
     pub writer: ApiWriter,
-    /// State, opened for writing.
     pub state: Store,
     /// Name written into the lock, shown to other processes.
     pub holder: &'static str,
@@ -81,7 +78,6 @@ pub struct Reconciler {
     pub should_stop: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Callback for each group of finished actions.
     pub on_actions: Arc<ActionCallback>,
-    /// Locks of the sources that are being synced.
     pub source_locks: SourceLocks,
 }
 
@@ -98,7 +94,6 @@ impl PassId {
         Self(format!("{:x}-{count}", now.as_millisecond()).into())
     }
 
-    /// Returns the id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -115,7 +110,6 @@ impl fmt::Display for PassId {
 pub struct Pass {
     /// Approved plan; empty if nothing changed since the previous pass.
     pub approved: ApprovedPlan,
-    /// Result of applying it.
     pub outcome: ApplyOutcome,
     /// Delay until the next pass is needed, if any.
     pub retry_after: Option<Duration>,
@@ -163,7 +157,7 @@ impl Reconciler {
         };
         // The previous lock holder may have changed the workspace after we listed it.
         let version = self.planner.version().await;
-        let listed = listed.filter(|_| matches!(&version, Ok(now) if *now == before));
+        let listed = if version.as_ref().is_ok_and(|now| *now == before) { listed } else { None };
         let mut made = self.planner.plan_with_list(task, version, listed).await;
         let mark = made.input_fingerprint.take();
         if let Err(error) = self.persist_recovered(&made).await {
@@ -174,7 +168,7 @@ impl Reconciler {
         let mut outcome = ApplyOutcome::default();
         if let Some(unit) = approved.units().next() {
             planned(unit.plan());
-            outcome = self.apply(unit, (made.inventory, made.upserts), task, id).await;
+            outcome = self.apply(unit, made.inventory, made.upserts, task, id).await;
         }
         if let (Some(settled), Some(mark)) = (&self.planner.unchanged, mark)
             && outcome.error.is_none()
@@ -215,7 +209,8 @@ impl Reconciler {
     pub async fn apply(
         &self,
         unit: ApprovedWorkspace<'_>,
-        (inventory, upserts): (Inventory, bool),
+        inventory: Inventory,
+        upserts: bool,
         task: &Task,
         id: &PassId,
     ) -> ApplyOutcome {

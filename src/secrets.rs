@@ -58,9 +58,6 @@ impl Secrets {
     /// Resolves every reference of `definition`, for a workspace with these names.
     ///
     /// The names are its alias and its id. For more than one definition, see [`Resolver`].
-    ///
-    /// # Errors
-    /// [`UnresolvedSecrets`] names every reference without a usable value, and contains no value.
     pub fn resolve(
         &self,
         definition: &Arc<Definition>,

@@ -38,11 +38,8 @@ pub type Variables = Arc<dyn Fn(&str) -> Lookup + Send + Sync>;
 pub struct Flags {
     /// `[PATH]` or `-C DIR`
     pub dir: Option<PathBuf>,
-    /// `--url`
     pub url: Option<String>,
-    /// `--state-dir`
     pub state_dir: Option<PathBuf>,
-    /// `--config`
     pub config: Option<PathBuf>,
 }
 
@@ -116,9 +113,6 @@ impl Settings {
     }
 
     /// Checks that the state directory is not a file.
-    ///
-    /// # Errors
-    /// [`SettingsError::FileForState`] if it is a file.
     pub fn check_state_dir(&self) -> Result<(), SettingsError> {
         if self.state_dir.is_file() {
             return Err(SettingsError::FileForState(self.state_dir.clone()));
@@ -159,9 +153,6 @@ impl Settings {
     }
 
     /// Checks a platform that only `wellspring.toml` names against known origins.
-    ///
-    /// # Errors
-    /// [`SettingsError::UnknownOrigin`] if its origin was not used before.
     pub fn check_known_origin(
         &self,
         at: &PlatformChoice,
@@ -174,7 +165,6 @@ impl Settings {
         }
     }
 
-    /// Returns the client settings for a platform.
     #[must_use]
     pub fn remote(&self, base_url: BaseUrl, token: Token) -> RemoteSettings {
         let platform = &self.host.platform;
@@ -244,13 +234,11 @@ impl Settings {
         all.collect()
     }
 
-    /// Returns the limits of the host file.
     #[must_use]
     pub fn limits(&self) -> HostLimits {
         self.host.limits.clone().into()
     }
 
-    /// Returns the lookup of environment variables.
     #[must_use]
     pub fn environment(&self) -> &Environment {
         &self.environment
@@ -290,27 +278,15 @@ pub enum SettingsError {
     FileForState(PathBuf),
     /// A file could not be read.
     #[error("cannot read {path}")]
-    Read {
-        path: PathBuf,
-        /// Error of the operating system.
-        source: std::io::Error,
-    },
-    /// The host file has errors.
+    Read { path: PathBuf, source: std::io::Error },
     #[error(
         "cannot use the host file {path}: {}; nothing was contacted",
         count_errors(.diagnostics)
     )]
-    Host {
-        /// Path of the host file.
-        path: PathBuf,
-        /// Content of the host file.
-        text: String,
-        diagnostics: Vec<Diagnostic>,
-    },
+    Host { path: PathBuf, text: String, diagnostics: Vec<Diagnostic> },
     /// `WELLSPRING_VARIABLES` is not a list of patterns; contains the reason.
     #[error("cannot use WELLSPRING_VARIABLES: {0}; write names, with `*` for any text, separated by commas")]
     Variables(String),
-    /// No setting names a platform.
     #[error(
         "no platform URL; set `url` under [platform] in wellspring.toml (\"local\" is the local platform), or set \
          WELLSPRING_URL"
@@ -329,12 +305,7 @@ pub enum SettingsError {
          sent. To permit it, run once with --url, or write `url` under [platform] in the host file",
         joined(.used)
     )]
-    UnknownOrigin {
-        /// Origin of the declared platform.
-        origin: String,
-        /// The origins used before.
-        used: BTreeSet<String>,
-    },
+    UnknownOrigin { origin: String, used: BTreeSet<String> },
     #[error("no token for the platform; set PMTX_TOKEN, or set `token` under [platform] in the host file")]
     NoToken,
 }

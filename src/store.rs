@@ -68,9 +68,6 @@ impl Store {
     /// platform's normalised URL; rows of other platforms are invisible. Runs whose process died
     /// are finished as [`RunOutcome::Unknown`]. Blocks while another process is opening the same
     /// state.
-    ///
-    /// # Errors
-    /// When the directory cannot be created or written, or holds a damaged or newer database.
     pub fn open(dir: &Path, platform: &str) -> Result<Self, StoreError> {
         trust::check(dir)?;
         db::make_dir(dir)?;
@@ -119,14 +116,12 @@ impl Store {
         &self.key
     }
 
-    /// The state directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 }
 
-/// Path of the database in the state directory.
 fn database(dir: &Path) -> PathBuf {
     dir.join("state.db")
 }

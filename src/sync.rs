@@ -24,13 +24,10 @@ use std::time::Duration;
 /// Sends syncs and records their results.
 #[derive(Clone)]
 pub struct Syncer {
-    /// Client of the platform.
     pub writer: ApiWriter,
     /// State that records claims and results.
     pub state: Store,
-    /// Locks of the sources that are being written.
     pub source_locks: SourceLocks,
-    /// Current time.
     pub clock: Clock,
     /// Results that the state could not record yet.
     pub unrecorded: UnrecordedResults,
@@ -48,7 +45,6 @@ pub type UnrecordedResults = Arc<Mutex<Vec<RunEnd>>>;
 pub struct SyncCall {
     pub unit: WorkspaceRef,
     pub members: Vec<SyncMember>,
-    /// `sync_options`, as sent.
     pub options: Map<String, Value>,
     /// Maximum duration; `None` for the client's own limit.
     pub timeout: Option<Duration>,
@@ -60,7 +56,6 @@ pub struct SyncMember {
     pub name: SourceName,
     pub key: SourceKey,
     pub trigger: Trigger,
-    /// Time at which it was due.
     pub firing: Timestamp,
 }
 
@@ -72,13 +67,11 @@ pub struct SyncResult {
     pub outcome: RunOutcome,
     /// Number of records, if the platform reported it.
     pub records: Option<u64>,
-    /// Message of the platform, or the error.
     pub message: Option<String>,
     /// Problem with the token, if that is the reason.
     pub unauthorized: Option<TokenTrouble>,
     /// Platform-wide failure, if that is the reason; other sources would fail too.
     pub outage: Option<String>,
-    /// Time at which it ended.
     pub finished_at: Timestamp,
 }
 

@@ -40,7 +40,6 @@ pub struct TreeSnapshot {
     pub git_locked: bool,
     /// Git checkout of the files, if it can be determined.
     pub checkout: Option<Arc<Checkout>>,
-    /// Cache for the next read.
     pub stat_cache: StatCache,
     context: ScanContext,
 }
@@ -48,7 +47,6 @@ pub struct TreeSnapshot {
 /// Facts about the whole tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ScanContext {
-    /// Resolved path of the root.
     real: PathBuf,
     /// True if the tree contains a symlink.
     has_links: bool,
@@ -171,7 +169,6 @@ pub enum FileError {
     /// Error of the operating system, as text.
     #[error("cannot read the file: {0}")]
     Io(String),
-    /// A pipe, socket or device.
     #[error("not a regular file: pipes, sockets and devices are not read")]
     NotRegular,
     /// A symlink that points outside the tree.
@@ -180,13 +177,11 @@ pub enum FileError {
     /// Size in bytes of a file above the limit.
     #[error("the file is larger than {} MiB", .0 >> 20)]
     TooLarge(u64),
-    /// Not UTF-8, in this line.
     #[error("line {0} is not UTF-8 text; save the file as UTF-8")]
     NotUtf8(usize),
     /// UTF-16.
     #[error("the file is UTF-16 text; save it as UTF-8")]
     Utf16,
-    /// A NUL byte, in this line.
     #[error("line {0} contains a NUL byte; not a text file")]
     Nul(usize),
     /// The file's name is not UTF-8.
@@ -207,22 +202,12 @@ pub enum FileError {
 pub enum TreeError {
     /// The root or a folder below it cannot be listed.
     #[error("cannot read the directory {path}")]
-    Unreadable {
-        path: PathBuf,
-        /// Error of the operating system.
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     /// The root is not a folder.
     #[error("{0} is not a directory; name the project directory")]
     NotAFolder(PathBuf),
-    /// A limit was exceeded.
     #[error("too much to read at {path}: {bound}")]
-    TooLarge {
-        /// Path at which it was exceeded.
-        path: PathBuf,
-        /// Description of the limit.
-        bound: &'static str,
-    },
+    TooLarge { path: PathBuf, bound: &'static str },
     /// The tree changed during every attempt.
     #[error("{0} kept changing while it was read; try again later")]
     Unsettled(PathBuf),
@@ -249,9 +234,6 @@ pub fn read(root: &Path) -> Result<TreeSnapshot, TreeError> {
 ///
 /// Unchanged means the same inode, size and times. The times must have been at least a second old,
 /// because a write within the same clock tick does not change them.
-///
-/// # Errors
-/// Same as for [`read`].
 pub fn rescan_by_stat(root: &Path, seen: &StatCache) -> Result<TreeSnapshot, TreeError> {
     scan_until_stable(root, seen, SystemTime::now())
 }

@@ -125,7 +125,6 @@ impl Notifier {
 #[error("could not watch {root}")]
 pub struct WatchError {
     pub root: PathBuf,
-    /// Error of the operating system.
     pub source: io::Error,
 }
 
@@ -141,9 +140,6 @@ pub fn start(root: &Path) -> Result<Watch, WatchError> {
 ///
 /// `cookie` is the path of the sync cookie, a file for this watch alone, outside the tree. Creates it
 /// if missing.
-///
-/// # Errors
-/// Same as for [`start`].
 pub fn start_with_cookie(root: &Path, cookie: &Path) -> Result<Watch, WatchError> {
     start_with(root, Notifier { cookie: SyncCookie::create(cookie), ..Notifier::default() })
 }

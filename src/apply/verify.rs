@@ -176,7 +176,6 @@ impl ApplyRun<'_> {
         others.map(|row| row.name.clone()).collect()
     }
 
-    /// Returns the open cleanup intent of this id.
     pub(super) fn cleanup_of(&self, id: &SourceId) -> Option<i64> {
         let of_it = |intent: &&Intent| matches!(&intent.kind, IntentKind::Cleanup(other) if other == id);
         self.inventory.intents.values().find(of_it).map(|intent| intent.number)

@@ -243,12 +243,12 @@ impl ApplyRound {
             let turns = Arc::clone(&turns);
             let task = self.tasks[n].clone();
             // Only the approved plan is needed from now on.
-            let known = (planned.inventory, planned.upserts);
+            let (inventory, upserts) = (planned.inventory, planned.upserts);
             applying.spawn(async move {
                 // Fails only for a closed semaphore, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
                 match approved.units().nth(n) {
-                    Some(unit) => (n, reconciler.apply(unit, known, &task, &id).await),
+                    Some(unit) => (n, reconciler.apply(unit, inventory, upserts, &task, &id).await),
                     None => (n, ApplyOutcome::default()),
                 }
             });

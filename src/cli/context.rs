@@ -23,7 +23,6 @@ const QUIET_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Start of a run that only parses what may have changed.
 pub(super) struct CachedStart {
-    /// The files.
     pub(super) tree: tree::TreeSnapshot,
     /// Makes the load skip the units that are in sync.
     pub(super) cache: ParseCache,
@@ -275,7 +274,6 @@ impl CommandContext {
         self.local.is_some()
     }
 
-    /// Returns the URL of the platform.
     pub(super) fn url(&self) -> String {
         self.url.clone()
     }

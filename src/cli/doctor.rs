@@ -27,7 +27,6 @@ struct Finding {
     check: &'static str,
     outcome: CheckOutcome,
     message: String,
-    /// Suggested fix.
     todo: Option<String>,
     #[serde(skip)]
     exit: Exit,
@@ -36,11 +35,9 @@ struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum CheckOutcome {
-    /// No problem.
     Good,
     /// Works, but could be improved.
     Warning,
-    /// Not working.
     Bad,
     /// Could not be checked because of another problem.
     Skipped,
@@ -238,7 +235,6 @@ fn text(findings: &[Finding]) -> String {
     out
 }
 
-/// Returns the display name of the platform.
 fn named(at: &PlatformChoice) -> String {
     match at {
         PlatformChoice::Local => "the local platform".to_owned(),

@@ -62,7 +62,6 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// An error that ends the command.
 #[derive(Debug)]
 pub struct CommandError {
     pub exit: Exit,
@@ -86,7 +85,6 @@ impl CommandError {
         Self { exit: Exit::Usage, message: message.to_owned() }
     }
 
-    /// Prints the message and returns the exit code.
     pub fn print(self) -> Exit {
         if !self.message.is_empty() {
             note!("error: {}", report::escape::terminal(&self.message));

@@ -61,7 +61,6 @@ pub(super) fn run(common: &Common, args: &FmtArgs) -> Result<Exit, CommandError>
     Ok(Exit::Invalid.when(!skipped.is_empty()).or(Exit::Failed.when(args.check && !changed.is_empty())))
 }
 
-/// Returns all files of the project.
 fn project(common: &Common) -> Result<Vec<FormatInput>, CommandError> {
     let settings = context::resolve(common)?;
     let tree = tree::read(&settings.root).map_err(|error| CommandError::invalid(&error))?;

@@ -13,7 +13,6 @@ const FILES: [(&str, &str); 4] = [
     ("schema/workspace.schema.json", crate::config::WORKSPACE_SCHEMA),
 ];
 
-/// A line that identifies the example file.
 const EXAMPLE_MARK: &str = "# Remove this line";
 
 /// Entry of `.gitignore`, because the state belongs to this host.

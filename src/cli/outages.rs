@@ -20,7 +20,6 @@ impl Outages {
         Self(outages)
     }
 
-    /// Returns true if the lines tell this outage.
     pub(super) fn contain(&self, outage: Option<&str>) -> bool {
         outage.is_some_and(|outage| self.0.contains_key(outage))
     }

@@ -48,7 +48,6 @@ pub(super) fn write_json(value: &impl serde::Serialize) {
     print(&report::escape::json(&serde_json::to_string_pretty(value).unwrap_or_default()));
 }
 
-/// Returns the style of text on stdout.
 pub(super) fn style(common: &Common) -> Style {
     Style { color: common.stdout_has_color(), verbose: common.verbose(), width: width().unwrap_or(100) }
 }

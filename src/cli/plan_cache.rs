@@ -30,7 +30,6 @@ struct PlanCacheKey {
     settings: Option<[u8; 32]>,
     /// `platform.url` in that file.
     declared: Option<PlatformUrl>,
-    /// Variables used in that file.
     variables: BTreeMap<String, Option<Fingerprint>>,
 }
 
@@ -84,7 +83,7 @@ async fn try_load_unchanged(common: &Common, limits: &LimitArgs) -> Option<(Cach
     let tree = tree::read(&settings.root).ok()?;
     let read_by = tree.files.iter().find(|file| &*file.path == config::FILE_NAME).map(|file| file.digest);
     let names = ground.variables.keys().cloned();
-    let now = PlanCacheKey::new((&settings, limits), read_by, ground.declared.as_ref(), names, state.key());
+    let now = PlanCacheKey::new(&settings, limits, read_by, ground.declared.as_ref(), names, state.key());
     if tree.git_locked || now != ground {
         return None;
     }
@@ -164,14 +163,14 @@ impl CacheHits {
         place: &CommandContext,
         found: Vec<(WorkspaceRef, String)>,
     ) {
-        let Some(state) = place.state.as_ref().filter(|_| !found.is_empty() || !self.invalidated.is_empty())
-        else {
+        let Some(state) = &place.state else { return };
+        if found.is_empty() && self.invalidated.is_empty() {
             return;
-        };
+        }
         let (reading, settings) = (&place.reading, &place.settings);
         let (declared, names) = (reading.desired.platform.as_ref(), reading.variables.iter().cloned());
         let ground =
-            PlanCacheKey::new((settings, limits), reading.settings_digest, declared, names, state.key());
+            PlanCacheKey::new(settings, limits, reading.settings_digest, declared, names, state.key());
         let Ok(ground) = serde_json::to_string(&ground) else { return };
         let root = context::root(&place.settings);
         // An error only makes the next run slower.
@@ -219,7 +218,8 @@ pub(super) fn cacheable_workspaces(
 
 impl PlanCacheKey {
     fn new(
-        (settings, limits): (&Settings, &LimitArgs),
+        settings: &Settings,
+        limits: &LimitArgs,
         read_by: Option<[u8; 32]>,
         declared: Option<&PlatformUrl>,
         names: impl Iterator<Item = String>,

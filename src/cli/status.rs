@@ -23,7 +23,6 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Refresh interval of `--watch`.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Clears the screen and moves the cursor to the top left.
@@ -116,9 +115,7 @@ struct KnownState {
     inventory: Inventory,
     runs: BTreeMap<SourceName, LastRun>,
     quarantined: BTreeMap<SourceName, QuarantineEntry>,
-    /// Reasons of failed last syncs, by source.
     failed_syncs: BTreeMap<SourceName, String>,
-    /// Reasons of failed last changes, by source.
     failed_changes: BTreeMap<SourceName, String>,
 }
 
@@ -163,7 +160,7 @@ impl KnownState {
         selector: &Selector,
         here: TimeContext<'_>,
     ) -> Vec<SourceStatus> {
-        let of = (unit.label(), &unit.unit);
+        let (label, workspace) = (unit.label(), &unit.unit);
         let declared = unit.sources.iter().map(|source| {
             let owned = self.inventory.managed.get(&source.name);
             let quarantined = self.quarantined.contains_key(&source.name);
@@ -174,13 +171,13 @@ impl KnownState {
             };
             let record = self.record(&source.name, state);
             let due = self.is_due(unit, source, &record, here.now);
-            SourceStatus::of_declared(of, source, state, StatusRecord { due, ..record }, here)
+            SourceStatus::of_declared(label, workspace, source, state, StatusRecord { due, ..record }, here)
         });
         let is_declared = |name: &SourceName| unit.sources.iter().any(|source| source.name == *name);
         let undeclared =
             self.inventory.managed.iter().filter(|(name, _)| !is_declared(name)).map(|(name, owned)| {
                 let state = report::state_of(None, Some(owned), self.quarantined.contains_key(name));
-                SourceStatus::of_undeclared(of, (name, owned), state, self.record(name, state))
+                SourceStatus::of_undeclared(label, workspace, name, owned, state, self.record(name, state))
             });
         let chosen = |standing: &SourceStatus| selector.source(unit, &standing.source, &standing.name);
         declared.chain(undeclared).filter(chosen).collect()
@@ -195,7 +192,7 @@ impl KnownState {
         let standing = |(name, owned): (&SourceName, &Arc<ManagedSource>)| {
             let mut record = self.record(name, Stands::Unknown);
             record.reason.get_or_insert_with(|| format!("{file} has errors, so its sources are unknown"));
-            SourceStatus::of_undeclared((&label, unit), (name, owned), Stands::Unknown, record)
+            SourceStatus::of_undeclared(&label, unit, name, owned, Stands::Unknown, record)
         };
         self.inventory.managed.iter().map(standing).collect()
     }

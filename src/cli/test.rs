@@ -30,7 +30,6 @@ struct SourceTest {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TestOutcome {
-    /// The platform can connect.
     Passed,
     /// The platform cannot connect, or returned no result.
     Failed,
@@ -210,9 +209,9 @@ impl TestReports {
     }
 
     async fn test(&self, desired: &DesiredWorkspace, source: &DesiredSource) -> SourceTest {
-        let answer = self.run_test(desired, source).await;
+        let (outcome, message, exit) = self.run_test(desired, source).await;
         self.progress.end(&[name(desired, source)], &[]);
-        source_test(desired, source, answer)
+        source_test(desired, source, outcome, message, exit)
     }
 
     async fn run_test(
@@ -241,8 +240,8 @@ impl TestReports {
     fn failed(&self, desired: &DesiredWorkspace, source: &DesiredSource, error: &RemoteError) -> SourceTest {
         self.progress.end(&[name(desired, source)], &[]);
         let message = format!("not tested: {}", error_chain(error));
-        let outage = error.is_outage().then(|| error.kind.to_string());
-        SourceTest { outage, ..source_test(desired, source, (TestOutcome::Failed, message, exit_of(error))) }
+        let outage = if error.is_outage() { Some(error.kind.to_string()) } else { None };
+        SourceTest { outage, ..source_test(desired, source, TestOutcome::Failed, message, exit_of(error)) }
     }
 }
 
@@ -257,7 +256,9 @@ fn name(desired: &DesiredWorkspace, source: &DesiredSource) -> String {
 fn source_test(
     desired: &DesiredWorkspace,
     source: &DesiredSource,
-    (outcome, message, exit): (TestOutcome, String, Exit),
+    outcome: TestOutcome,
+    message: String,
+    exit: Exit,
 ) -> SourceTest {
     let (workspace, source) = (desired.label().to_owned(), source.key.to_string());
     SourceTest { workspace, source, outcome, message, outage: None, exit }

@@ -29,7 +29,6 @@ pub enum InvalidBaseUrl {
         "the platform's URL cannot be used: it contains a user name or password; pass the token in PMTX_TOKEN"
     )]
     Credentials,
-    /// Contains a query or a fragment.
     #[error(
         "the platform's URL cannot be used: it contains a query or a fragment; remove the part from `?` or `#` on"
     )]

@@ -73,7 +73,6 @@ impl fmt::Display for Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}", self.sentence())]
 pub struct RemoteError {
-    /// Attempted operation.
     pub endpoint: Endpoint,
     /// Unit or workspace of the operation, or the platform's URL.
     pub on: String,
@@ -134,7 +133,6 @@ pub enum RemoteErrorKind {
     /// A `list` response that may be incomplete.
     #[error("the list seems to be incomplete: {0}")]
     Partial(String),
-    /// The response exceeded its limit.
     #[error("the response is larger than {limit} bytes")]
     TooLarge {
         /// Limit in bytes after decompression.

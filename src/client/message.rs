@@ -33,7 +33,6 @@ pub(super) const WITHHELD: &str = "(message withheld: it repeats a secret)";
 /// Secrets sent with a request; messages that repeat one are withheld.
 #[derive(Default)]
 pub(super) struct SentSecrets {
-    /// The secrets without duplicates.
     secrets: Vec<SecretString>,
     /// Encodings of the secrets, computed for the first message.
     forms: OnceLock<Vec<SecretForm>>,

@@ -49,7 +49,6 @@ pub(super) fn percent_encoded(text: &str) -> String {
     out
 }
 
-/// Body of `connect`.
 #[derive(Serialize)]
 pub(super) struct ConnectBody<'a> {
     pub(super) scope: &'a Scope,
@@ -78,14 +77,12 @@ impl<'a> From<&'a ResolvedSource> for SourceBody<'a> {
     }
 }
 
-/// Body of `cleanup`.
 #[derive(Serialize)]
 pub(super) struct CleanupBody<'a> {
     pub(super) scope: &'a Scope,
     pub(super) source_ids: &'a [SourceId],
 }
 
-/// Body of `sync`.
 #[derive(Serialize)]
 pub(super) struct SyncBody<'a> {
     pub(super) scope: &'a Scope,
@@ -94,7 +91,6 @@ pub(super) struct SyncBody<'a> {
     pub(super) sync_options: &'a Map<String, Value>,
 }
 
-/// Body of `test-connection`.
 #[derive(Serialize)]
 pub(super) struct TestConnectionBody<'a> {
     pub(super) source_config: SourceConfig<'a>,

@@ -14,10 +14,8 @@ pub enum TestVerdict {
     Unavailable,
 }
 
-/// Response of `connect`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectAnswer {
-    /// `data.connected_sources`, if present.
     pub connected: Vec<ConnectedRow>,
     /// Sources that could not be connected.
     pub errors: Vec<ItemError>,
@@ -28,18 +26,14 @@ pub struct ConnectAnswer {
 /// A source that was connected according to the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectedRow {
-    /// Id of the source, if present.
     pub id: Option<SourceId>,
-    /// Name of the source, if present.
     pub name: Option<String>,
 }
 
 /// Failure of one source in a request that otherwise succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemError {
-    /// Id of the source, if present.
     pub id: Option<SourceId>,
-    /// Name of the source, if present.
     pub name: Option<String>,
     pub message: String,
 }
@@ -58,10 +52,8 @@ impl ItemError {
     }
 }
 
-/// Response of `cleanup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CleanupAnswer {
-    /// `data.deleted_count`, if present.
     pub deleted: Option<u64>,
     /// Sources that could not be removed.
     pub errors: Vec<ItemError>,
@@ -69,7 +61,6 @@ pub struct CleanupAnswer {
     pub rest: Option<String>,
 }
 
-/// Response of `sync`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncAnswer {
     /// `data.records_processed`, if present: the total of all sources.
@@ -78,42 +69,31 @@ pub struct SyncAnswer {
     pub errors: Vec<ItemError>,
     /// Reason for the sources that the response does not mention.
     pub rest: Option<String>,
-    /// `data.sources`, if present.
     pub sources: Vec<SyncedRow>,
 }
 
 /// One source of a `sync` response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncedRow {
-    /// Id of the source, if present.
     pub id: Option<SourceId>,
-    /// Name of the source, if present.
     pub name: Option<String>,
-    /// `records_processed` of this source, if present.
     pub records: Option<u64>,
-    /// `message` of this source, if present.
     pub message: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Schema {
-    /// `data.tables`
     pub tables: Vec<SchemaTable>,
 }
 
-/// A table of a [`Schema`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SchemaTable {
-    /// `name`
     pub name: String,
-    /// `columns`
     pub columns: Vec<SchemaColumn>,
 }
 
-/// A column of a [`SchemaTable`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SchemaColumn {
-    /// `name`
     pub name: String,
     /// `type`; empty if absent.
     #[serde(rename = "type")]

@@ -57,7 +57,6 @@ enum SecretRegistry {
     LoadFailed,
 }
 
-/// Loads the sources of a unit.
 pub(super) type SecretLoader = Box<dyn FnOnce() -> Vec<ResolvedSource> + Send>;
 
 impl SecretRegistry {
@@ -240,7 +239,6 @@ impl Transport {
         let _ = self.observer.set(observer);
     }
 
-    /// Replaces the registered secrets of the unit.
     pub(super) fn register_secrets(&self, unit: &WorkspaceRef, promise: SecretLoader) {
         let known = SecretRegistry::pending(promise);
         lock(&self.secrets).insert(unit.clone(), known);

@@ -34,7 +34,6 @@ struct TestState {
     every: SignedDuration,
     due_at: Timestamp,
     running: bool,
-    /// The last result.
     is_reachable: Option<bool>,
 }
 
@@ -43,7 +42,6 @@ pub(super) struct DueTest {
     name: SourceName,
 }
 
-/// The result of a test.
 pub struct TestEnded {
     pub(super) unit: WorkspaceRef,
     pub(super) name: SourceName,

@@ -113,7 +113,6 @@ impl EventLoop {
         }
     }
 
-    /// Starts all due work in the background.
     pub(super) async fn start_due_work(&mut self) {
         if self.is_stopping {
             return;

@@ -45,7 +45,6 @@ struct Publication {
     workspaces: BTreeMap<WorkspaceRef, Arc<WorkspaceSnapshot>>,
     passes: Arc<VecDeque<PassSpan>>,
     changed: bool,
-    /// Time of the last snapshot.
     at: Timestamp,
 }
 
@@ -117,7 +116,6 @@ impl Publisher {
         }
     }
 
-    /// Records an accepted load.
     pub(super) fn config_loaded(&mut self, reading: &LoadedConfig, elsewhere: bool, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         let found = |severity| reading.diagnostics.iter().filter(move |found| found.severity == severity);
@@ -167,7 +165,6 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// Records the end of a pass.
     pub(super) fn pass_ended(&mut self, ended: &PassReport, took: Duration, good: bool, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         desk.metrics.record_pass(took, good);
@@ -250,7 +247,6 @@ impl Publisher {
         desk.changed = true;
     }
 
-    /// Records the start of a sync request.
     pub(super) fn sync_started(&mut self, call: &SyncCall, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         let Some(workspace) = desk.workspaces.get_mut(&call.unit).map(Arc::make_mut) else { return };
@@ -305,7 +301,6 @@ impl Publisher {
         self.update(unit, name, |facts| facts.stale = stale);
     }
 
-    /// Records the end of a connection test.
     pub(super) fn test_ended(&mut self, tested: &TestEnded, now: Timestamp) {
         let Some(up) = tested.is_reachable else { return };
         self.update(&tested.unit, &tested.name, |facts| {
@@ -362,7 +357,6 @@ mod tests {
         Timestamp::from_microsecond(1_000_000 + microseconds).unwrap()
     }
 
-    /// Creates a publisher with this number of workspaces.
     fn publisher(workspaces: usize) -> (Publisher, watch::Receiver<Arc<Snapshot>>) {
         let about = ProcessInfo {
             root: "/tree".into(),

@@ -91,7 +91,6 @@ pub(super) struct Ownership {
 #[derive(Default)]
 pub(super) struct PassResult {
     pub(super) succeeded: bool,
-    /// The platform refused the token.
     pub(super) unauthorized: bool,
     /// Delay until the next pass, if requested.
     pub(super) retry_after: Option<std::time::Duration>,
@@ -233,7 +232,7 @@ impl Scheduler {
         self.connect_count += u64::from(connected);
         let arrivals = self.connect_count;
         let mut timings = std::mem::take(&mut self.timings);
-        self.change(unit, now, |slot| slot.finish_pass(ended, (interval, arrivals), &mut timings, now));
+        self.change(unit, now, |slot| slot.finish_pass(ended, interval, arrivals, &mut timings, now));
         self.timings = timings;
         let others = if connected { std::mem::take(&mut self.waiting_for_connect) } else { BTreeSet::new() };
         for other in others {

@@ -6,7 +6,6 @@ use super::event_loop::DaemonStatus;
 use sd_notify::NotifyState;
 use std::time::{Duration, Instant};
 
-/// Connection to the service manager.
 pub(super) struct ServiceManager {
     stage: ServiceState,
     status: Option<DaemonStatus>,
@@ -21,9 +20,7 @@ pub(super) struct ServiceManager {
 enum ServiceState {
     /// A load is requested, the first one or again.
     LoadRequested,
-    /// Loading.
     Reading,
-    /// Loaded.
     Ready,
     Stopping,
 }
@@ -39,7 +36,6 @@ impl ServiceManager {
         }
     }
 
-    /// Reports that a reload was requested.
     pub(super) fn load_requested(&mut self) {
         if self.stage == ServiceState::Stopping
             || std::mem::replace(&mut self.stage, ServiceState::LoadRequested) != ServiceState::Ready

@@ -38,7 +38,6 @@ pub(super) struct SettleTracker {
     accepted_in_full: bool,
     /// Start of the current Git lock, and whether it was reported as stale.
     git_lock: Option<(Timestamp, bool)>,
-    /// Time of the next scan.
     pub(super) next_scan_at: Option<Timestamp>,
     /// True if files changed since the last scan.
     pub(super) has_changes: bool,

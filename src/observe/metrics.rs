@@ -130,7 +130,6 @@ impl Metrics {
 }
 
 impl Exposition {
-    /// Returns the text of a scrape.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -23,7 +23,6 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 pub(super) const STYLE: &str = include_str!("templates/style.css");
 pub(super) const ICON: &str = include_str!("templates/icon.svg");
 
-/// Functions that the templates call.
 mod to {
     pub(super) use super::{number, pieces, short, source, workspace};
 }
@@ -64,7 +63,6 @@ pub(super) struct SourcePage<'a> {
 /// Failing sources with the same reasons.
 struct FailureGroup<'a> {
     rows: Vec<&'a SourceRow>,
-    /// Statuses with their reason.
     reasons: Vec<(Vec<&'static str>, &'a str)>,
 }
 

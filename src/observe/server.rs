@@ -64,11 +64,9 @@ pub struct SiteConfig {
     pub metrics: Arc<Metrics>,
     /// Source of the history; `None` in a dry run without state.
     pub state: Option<Store>,
-    /// Time zone of displayed times.
     pub zone: TimeZone,
     /// Accepted `Host` names, besides `localhost` and IP addresses.
     pub hosts: Vec<String>,
-    /// Source of the current time.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -80,7 +78,6 @@ struct AppState {
 
 type SharedAppState = With<Arc<AppState>>;
 
-/// Serves until `stop` is set.
 pub async fn serve(listener: TcpListener, site: SiteConfig, stop: watch::Receiver<bool>) {
     http_serve::serve(listener, router(site), SERVER_LIMITS, stop).await;
 }

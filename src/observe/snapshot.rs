@@ -27,7 +27,6 @@ const CHANGED: &str = "changed in the files";
 pub struct Snapshot {
     /// Properties that do not change while the daemon runs.
     pub about: Arc<ProcessInfo>,
-    /// Time of publication.
     pub at: Timestamp,
     pub files: Arc<FilesStatus>,
     pub platform: Option<Problem>,
@@ -73,7 +72,6 @@ pub fn record_pass(spans: &mut VecDeque<PassSpan>, took: Duration, good: bool, n
 /// Properties of the daemon.
 #[derive(Debug, Clone)]
 pub struct ProcessInfo {
-    /// Directory of the tree.
     pub root: PathBuf,
     /// Location of the platform, in readable form.
     pub platform: String,
@@ -92,7 +90,6 @@ pub struct FilesStatus {
     pub read_at: Option<Timestamp>,
     pub count: usize,
     pub commit: Option<Arc<str>>,
-    /// First few errors.
     pub rejected: Vec<Diagnostic>,
     pub errors: usize,
     /// First warnings in them.
@@ -108,7 +105,6 @@ pub struct FilesStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     pub kind: ErrorKind,
-    /// Description with the next step.
     pub message: String,
     /// Time at which it was first seen.
     pub since: Timestamp,
@@ -138,7 +134,6 @@ pub struct WorkspaceSnapshot {
     pub withheld: Vec<WithheldAction>,
     /// Number of unmanaged, undeclared sources on the platform.
     pub unmanaged: usize,
-    /// The first of these sources.
     pub unmanaged_sources: Vec<UnmanagedSource>,
     pub corrected: Vec<DriftCorrection>,
 }
@@ -146,7 +141,6 @@ pub struct WorkspaceSnapshot {
 /// Status of one declared source.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Comparison of files and platform.
     pub config: ConfigStatus,
     /// Reason why it is not in sync.
     pub why: Option<Box<str>>,
@@ -163,7 +157,6 @@ pub struct Facts {
     pub previous: Option<Box<LastSyncStatus>>,
     /// True if its data is older than `stale_after`.
     pub stale: bool,
-    /// Latest connection test.
     pub test: Option<Box<Test>>,
 }
 
@@ -188,9 +181,7 @@ pub struct LastSyncStatus {
     /// Time at which it ended, or began if it is running.
     pub at: Timestamp,
     pub outcome: RunOutcome,
-    /// Message of the platform, or the error.
     pub message: Option<Box<str>>,
-    /// Duration, if it has ended.
     pub took: Option<Duration>,
     /// Number of records, if the platform reported it.
     pub records: Option<u64>,
@@ -208,7 +199,6 @@ pub struct UnmanagedSource {
 /// CONN: a connection test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Test {
-    /// Time at which it ended.
     pub at: Timestamp,
     /// True if the platform could connect.
     pub up: bool,
@@ -220,14 +210,12 @@ pub struct Test {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WithheldAction {
     pub source: SourceKey,
-    /// Name of the source on the platform.
     pub name: SourceName,
     /// Kind of action: `cleanup`, `replace`, `adopt` or `connect`.
     pub action: &'static str,
     /// Word of plans for the action.
     #[serde(skip)]
     pub word: &'static str,
-    /// Stable reason code.
     pub code: &'static str,
     pub reason: String,
     /// Position in the files.
@@ -239,11 +227,9 @@ pub struct WithheldAction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DriftCorrection {
     pub source: SourceKey,
-    /// Name of the source on the platform.
     pub name: SourceName,
     /// Word of plans for the action.
     pub word: &'static str,
-    /// Difference that was found.
     pub reason: String,
     pub at: Timestamp,
 }
@@ -318,7 +304,6 @@ impl WorkspaceSnapshot {
         }
     }
 
-    /// Returns the workspace and scope.
     #[must_use]
     pub fn unit(&self) -> &WorkspaceRef {
         &self.desired.unit

@@ -48,7 +48,6 @@ pub(super) struct PageView {
     pub(super) dry_run: bool,
     pub(super) ready: bool,
     pub(super) unready: Vec<String>,
-    /// Reasons for a failed `/readyz?strict`.
     pub(super) unready_strict: Vec<String>,
     pub(super) files: FilesView,
     pub(super) totals: Totals,
@@ -280,7 +279,6 @@ impl WorkspaceView {
         }
     }
 
-    /// Returns the withheld actions of one source.
     pub(super) fn withheld_of(workspace: Option<&WorkspaceSnapshot>, name: &SourceName) -> Vec<WithheldRow> {
         let rows = workspace.into_iter().flat_map(WithheldRow::of);
         rows.filter(|row| row.withheld.name == *name).collect()

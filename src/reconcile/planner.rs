@@ -37,9 +37,7 @@ pub const MAX_PREFETCHES: usize = 4;
 /// Creates plans; neither its client nor its use of the state can write.
 #[derive(Clone)]
 pub struct Planner {
-    /// Read-only client of the platform.
     pub reader: ApiReader,
-    /// State, if there is one.
     pub state: Option<Store>,
     /// Fingerprint key of the state, or a temporary one.
     pub key: Arc<FingerprintKey>,
@@ -53,7 +51,6 @@ pub struct Planner {
     pub upserts: bool,
     /// Values of flags that override the repository's policy.
     pub overrides: Overrides,
-    /// Limits from the host file.
     pub host: HostLimits,
     /// Permits to load declarations and inventory while the list is in flight.
     ///
@@ -64,7 +61,6 @@ pub struct Planner {
     pub unchanged: Option<Arc<UnchangedCache>>,
     /// Computes a hash of each plan's inputs, for saved and compared plans.
     pub hashes: bool,
-    /// Current time.
     pub clock: Clock,
 }
 

@@ -70,7 +70,6 @@ impl InputFingerprint {
         Self { declared: Arc::clone(&task.desired), owner: task.owner.clone(), list, secrets, state }
     }
 
-    /// Returns the digest of the platform's list.
     #[must_use]
     pub fn list(&self) -> ListDigest {
         self.list

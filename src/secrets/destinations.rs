@@ -33,7 +33,6 @@ enum ValueRole {
 /// Smallest integer that some parsers read as an address: 16777216 is 1.0.0.0.
 const MIN_NUMERIC_ADDRESS: i64 = 1 << 24;
 
-/// Returns every possible destination of the definition.
 pub(super) fn destinations(definition: &Definition) -> BTreeSet<Destination> {
     let mut found = BTreeSet::new();
     table(None, &definition.connection_config, &mut found);
@@ -106,7 +105,6 @@ fn of_text(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
     }
 }
 
-/// Parses a text that contains hosts.
 fn hosts(key: &str, text: &str, found: &mut BTreeSet<Destination>) {
     // Split `a:9092,b:9092`, but not the path of a URL.
     let parts: Vec<&str> = if text.contains("://") { vec![text] } else { text.split(',').collect() };
@@ -161,7 +159,6 @@ fn host(text: &str) -> Option<String> {
     (plain_port && !host.is_empty() && host.chars().all(usable)).then_some(host)
 }
 
-/// Returns the meaning of this key.
 fn value_role(key: &str) -> ValueRole {
     const HOSTS: [&str; 16] = [
         "host",

@@ -44,7 +44,6 @@ impl SharedSecrets {
     }
 }
 
-/// A resolved value.
 struct SecretValue {
     value: Arc<SecretString>,
     /// Fingerprint, with the id of its key.
@@ -267,7 +266,6 @@ impl Resolution {
         self.leaves.iter().map(|leaf| (leaf.path.clone(), print(leaf))).collect()
     }
 
-    /// Builds the source as it is sent.
     #[must_use]
     pub fn into_source(self, name: SourceName) -> ResolvedSource {
         let mut values = Vec::with_capacity(self.leaves.len());

@@ -49,7 +49,6 @@ fn refusal(secrets: &Secrets, reference: ConfigValue) -> String {
     }
 }
 
-/// Returns the `connection_config` as it is sent.
 fn sent(resolution: Resolution) -> Value {
     let source = resolution.into_source(SourceName::parse("s").unwrap());
     serde_json::to_value(source.expose_connection_config()).unwrap()

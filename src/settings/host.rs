@@ -24,25 +24,17 @@ const MAX_DURATION: Duration = Duration::from_secs(366 * 86_400);
 /// Content of the host file, such as `/etc/wellspring/daemon.toml`.
 #[derive(Debug, Clone, Default)]
 pub struct HostFile {
-    /// `[daemon]`
     pub daemon: DaemonSettings,
-    /// `[platform]`
     pub platform: HostPlatform,
-    /// `[limits]`
     pub limits: HostLimitSettings,
-    /// `[secrets]`
     pub secrets: HostSecrets,
-    /// `[variables]`
     pub variables: HostVariables,
-    /// `[state]`
     pub state: HostState,
-    /// `[http]`
     pub http: HostHttp,
     /// `[[notify]]`
     pub notify: Vec<HostNotify>,
 }
 
-/// `[daemon]`
 #[derive(Debug, Clone, Default)]
 pub struct DaemonSettings {
     /// Directory of the tree, or a symlink to it that may be replaced.
@@ -57,14 +49,12 @@ pub struct DaemonSettings {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Applies changes.
     #[default]
     Apply,
     /// Only logs planned changes.
     DryRun,
 }
 
-/// `[platform]`
 #[derive(Debug, Clone, Default)]
 pub struct HostPlatform {
     /// URL of the platform; overrides the repository.
@@ -85,7 +75,6 @@ pub struct HostPlatform {
     pub allow_plaintext: bool,
 }
 
-/// `[limits]`
 #[derive(Debug, Clone, Default)]
 pub struct HostLimitSettings {
     /// Maximum number of removals in any hour.
@@ -96,7 +85,6 @@ pub struct HostLimitSettings {
     pub prune: Option<HostPrune>,
 }
 
-/// `[secrets]`
 #[derive(Debug, Clone, Default)]
 pub struct HostSecrets {
     /// Directory of `file:` secrets.
@@ -105,7 +93,6 @@ pub struct HostSecrets {
     pub allow: Vec<HostAllow>,
 }
 
-/// `[variables]`
 #[derive(Debug, Clone, Default)]
 pub struct HostVariables {
     /// Patterns of the variables allowed in `[platform]` and `[workspaces]`.
@@ -124,7 +111,6 @@ impl HostVariables {
     }
 }
 
-/// `[[secrets.allow]]`
 #[derive(Debug, Clone)]
 pub struct HostAllow {
     /// Pattern of references, such as `env:ORDERS_*`.
@@ -135,13 +121,11 @@ pub struct HostAllow {
     hosts: Option<Vec<GlobMatcher>>,
 }
 
-/// `[state]`
 #[derive(Debug, Clone, Default)]
 pub struct HostState {
     pub dir: Option<PathBuf>,
 }
 
-/// `[http]`
 #[derive(Debug, Clone, Default)]
 pub struct HostHttp {
     /// Address of the status page, metrics and health; `None` disables them.
@@ -176,9 +160,7 @@ pub struct HostLimit(pub Limit);
 /// `"off"` or `"owned"`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostPrune {
-    /// Never removes anything.
     Off,
-    /// The repository decides.
     Owned,
 }
 

@@ -17,12 +17,9 @@ const HALT_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
 /// The last source that was removed for a replacement and not put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Halted {
-    /// Workspace and scope of the source.
     pub unit: WorkspaceRef,
     pub name: SourceName,
-    /// Time of the failure.
     pub since: Timestamp,
-    /// The source is managed again.
     pub is_managed_again: bool,
 }
 

@@ -12,21 +12,14 @@ pub enum StoreError {
     File {
         /// The attempted operation, for example `create the state directory`.
         operation: &'static str,
-        /// The file or directory.
         path: PathBuf,
-        /// Error of the operating system.
         source: io::Error,
     },
-    /// The disk of the database is full.
     #[error("the state database {path} cannot be written, because its disk is full; make room there")]
-    DiskFull {
-        /// The database.
-        path: PathBuf,
-    },
+    DiskFull { path: PathBuf },
     /// SQLite failed: busy, read-only or an I/O error.
     #[error("could not use the state database {path}")]
     Database {
-        /// The database.
         path: PathBuf,
         /// SQLite's error. Contains no stored values.
         source: rusqlite::Error,
@@ -36,21 +29,14 @@ pub enum StoreError {
         "the state database {path} is damaged ({why}); it was left as it is. Restore it from a backup, or move it away \
          and run again: without it nothing is removed from the platform, and sources that are as declared are adopted again"
     )]
-    Damaged {
-        /// The database.
-        path: PathBuf,
-        /// Evidence of the damage.
-        why: String,
-    },
+    Damaged { path: PathBuf, why: String },
     /// The database was written by a newer version of Wellspring.
     #[error(
         "the state database {path} was written by a newer wellspring (schema {found}; this one knows {supported}); use \
          that version, or another --state-dir"
     )]
     Newer {
-        /// The database.
         path: PathBuf,
-        /// Schema version of the database.
         found: i64,
         /// Newest schema version this program supports.
         supported: i64,
@@ -60,26 +46,19 @@ pub enum StoreError {
         "the fingerprint key {path} is not 32 bytes long; restore it from a backup, or move it away and run again: \
          secrets are then compared again after their next change"
     )]
-    Key {
-        /// The file.
-        path: PathBuf,
-    },
+    Key { path: PathBuf },
     /// A file in the state directory cannot be trusted.
     #[error(
         "{path} {why}; it was left as it is. Remove it if you did not put it there, or name another --state-dir"
     )]
     Untrusted {
-        /// The file or directory.
         path: PathBuf,
         /// Predicate that completes the message, for example "is a link".
         why: String,
     },
     /// Another process kept the state's opening lock for too long.
     #[error("another process is still opening this state (it holds {path}); try again, or end that process")]
-    OpenTimeout {
-        /// The lock file.
-        path: PathBuf,
-    },
+    OpenTimeout { path: PathBuf },
     /// The value does not survive a round trip through the store.
     #[error(
         "{what} cannot be recorded: its definition is nested too deeply, or holds a number that is not finite"
@@ -91,12 +70,8 @@ pub enum StoreError {
     /// No open intent has this number; another process closed it.
     #[error("intent {0} is not open any more; another process has dealt with it: plan again")]
     NoSuchIntent(i64),
-    /// The state was opened for reading only.
     #[error("the state in {path} was opened for reading only")]
-    ReadOnly {
-        /// The state directory.
-        path: PathBuf,
-    },
+    ReadOnly { path: PathBuf },
     /// The store's thread has exited.
     #[error("the state store has stopped after an internal fault; start again")]
     Stopped,

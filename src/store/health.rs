@@ -5,9 +5,7 @@ use super::{Store, StoreError};
 /// Result of checking the whole store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreHealth {
-    /// Managed sources on this platform.
     pub managed: usize,
-    /// Recorded runs for this platform.
     pub runs: usize,
     /// Size of the database on disk in bytes, without its log.
     pub bytes: u64,

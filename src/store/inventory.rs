@@ -25,7 +25,6 @@ pub struct NewIntent {
     pub kind: IntentKind,
     /// Ids of sources with this name before the write.
     pub before: Vec<SourceId>,
-    /// Declaration of the source in the files.
     pub declared: Option<DeclarationHash>,
 }
 

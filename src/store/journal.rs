@@ -23,9 +23,7 @@ pub struct JournalEntry {
     pub action: Cow<'static, str>,
     /// Id of the source before or after the action.
     pub source_id: Option<SourceId>,
-    /// Reason given in the plan.
     pub reason: String,
-    /// File that caused the action.
     pub file: Option<Arc<str>>,
     /// The line in `file`, from 1.
     pub line: Option<u32>,

@@ -19,7 +19,6 @@ pub struct QuarantineEntry {
 }
 
 impl Store {
-    /// Returns the quarantined sources of `unit`.
     pub async fn quarantined(
         &self,
         unit: &WorkspaceRef,

@@ -34,7 +34,6 @@ pub enum Trigger {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub name: SourceName,
-    /// Reason why it is due.
     pub trigger: Trigger,
     /// Time at which it was due. A scheduled firing can be claimed once.
     pub firing: Timestamp,
@@ -48,14 +47,12 @@ pub struct SkippedRun {
     pub firing: Timestamp,
     /// [`RunOutcome::Skipped`] or [`RunOutcome::Rewound`].
     pub outcome: RunOutcome,
-    /// Reason for people.
     pub message: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEnd {
     pub run: i64,
-    /// Time at which it ended.
     pub finished_at: Timestamp,
     pub outcome: RunOutcome,
     /// Number of records reported by the platform.
@@ -73,9 +70,7 @@ pub struct LastRun {
     pub firing: Timestamp,
     /// Time at which the newest run was claimed.
     pub started_at: Timestamp,
-    /// Time at which it ended.
     pub finished_at: Option<Timestamp>,
-    /// Outcome of the newest run.
     pub outcome: RunOutcome,
     /// Time at which a run of the source last ended as [`RunOutcome::Done`].
     pub last_success: Option<Timestamp>,
@@ -89,13 +84,9 @@ pub struct RunRecord {
     pub run: i64,
     pub unit: WorkspaceRef,
     pub name: SourceName,
-    /// Reason why it was due.
     pub trigger: Trigger,
-    /// Time at which it was due.
     pub firing: Timestamp,
-    /// Time at which it was claimed.
     pub started_at: Timestamp,
-    /// Time at which it ended.
     pub finished_at: Option<Timestamp>,
     /// Number of records reported by the platform.
     pub records: Option<u64>,

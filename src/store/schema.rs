@@ -316,7 +316,6 @@ END;
 
 /// Kind and version of a database file.
 pub(super) enum SchemaVersion {
-    /// No tables yet.
     Empty,
     /// A Wellspring state of this version.
     Ours(i64),

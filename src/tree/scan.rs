@@ -138,7 +138,6 @@ impl StatCache {
 #[derive(PartialEq, Eq)]
 struct FoundFile {
     path: PathBuf,
-    /// Path below the root.
     name: String,
 }
 
@@ -202,11 +201,9 @@ pub(super) fn is_toml(name: &str) -> bool {
     extension.is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }
 
-/// Target of a directory entry.
 enum EntryTarget {
     /// Not a symlink, or a symlink to a file, which is checked when it is read.
     Direct,
-    /// A folder of the tree.
     Folder,
     /// A folder that contains the symlink.
     Ancestor,

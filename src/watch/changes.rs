@@ -34,7 +34,6 @@ struct FileActivity {
 pub struct EventSeq(u64);
 
 impl ChangeLog {
-    /// Records an event of the tree.
     pub(super) fn record(&mut self, event: &Result<Event>) {
         let Ok(event) = event else { return self.mark_all_unknown() };
         if event.need_rescan() || event.paths.is_empty() {

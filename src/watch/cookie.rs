@@ -61,7 +61,6 @@ impl SyncCookie {
         heard.watcher
     }
 
-    /// Marks the cookie as watched by this watcher.
     pub(super) fn set_watched(&self, watcher: u64) {
         let mut heard = self.heard();
         if heard.watcher == watcher {

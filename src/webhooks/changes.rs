@@ -16,7 +16,6 @@ const MAX_NAMED: usize = 10;
 pub enum NotificationEvent {
     /// Files are rejected, the platform is unavailable, or a pass or source fails.
     Failed,
-    /// The failure is over.
     Recovered,
     Withheld,
     /// Data is older than `stale_after`.
@@ -25,7 +24,6 @@ pub enum NotificationEvent {
 }
 
 impl NotificationEvent {
-    /// All kinds.
     pub const ALL: [Self; 5] =
         [Self::Failed, Self::Recovered, Self::Withheld, Self::Stale, Self::DriftMended];
 
@@ -54,14 +52,11 @@ impl NotificationEvent {
 /// One state change, of one workspace or of the daemon as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notification {
-    /// The kind of change.
     pub event: NotificationEvent,
-    /// Time of detection.
     pub at: Timestamp,
     /// Display name of the workspace; `None` if all are concerned.
     pub workspace: Option<String>,
     pub unit: Option<WorkspaceRef>,
-    /// The first few sources.
     pub sources: Vec<String>,
     /// Number of further sources.
     pub more: usize,

@@ -22,7 +22,6 @@ const MAX_ATTEMPTS: usize = 7;
 pub type Address = Arc<dyn Fn() -> Result<SecretString, String> + Send + Sync>;
 
 pub struct Webhook {
-    /// Function that returns the address.
     pub address: Address,
     pub format: PayloadFormat,
     /// Kinds of notification to send.

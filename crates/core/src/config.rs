@@ -132,7 +132,7 @@ pub fn read_with_cache(
     spread: Parallel<'_>,
 ) -> (ParsedTree, ParseCache) {
     #[expect(clippy::expect_used, reason = "the caller gives every text")]
-    read_keeping(files, variable, known, (CompressedWorkspace::uncompressed, spread))
+    read_keeping(files, variable, known, CompressedWorkspace::uncompressed, spread)
         .expect("no text is missing")
 }
 
@@ -154,14 +154,15 @@ pub fn read_compressed(
     const MAX_INTERACTIVE_FILES: usize = 8;
     let few = files.iter().filter(|file| file.text.is_some()).count() <= MAX_INTERACTIVE_FILES;
     let keep = if few { CompressedWorkspace::compress_keep_open } else { CompressedWorkspace::compress };
-    read_keeping(files, variable, known, (keep, spread))
+    read_keeping(files, variable, known, keep, spread)
 }
 
 fn read_keeping(
     files: &[CachedFileText<'_>],
     variable: &dyn Fn(&str) -> Lookup,
     known: &ParseCache,
-    how: (CompressFn, Parallel<'_>),
+    keep: CompressFn,
+    spread: Parallel<'_>,
 ) -> Result<(ParsedTree, ParseCache), NeedsText> {
     let mut files: Vec<&CachedFileText<'_>> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -184,7 +185,7 @@ fn read_keeping(
     let known = known.on(ground.as_ref());
 
     let mut learned = ParseCache { key: ground, ..ParseCache::default() };
-    let read = load_files::read(&files, &wanted, settings.as_ref(), known, &mut findings, how)?;
+    let read = load_files::read(&files, &wanted, settings.as_ref(), known, &mut findings, keep, spread)?;
     match &settings {
         Some(settings) if sound => {
             reading.desired.workspaces = read.workspaces;

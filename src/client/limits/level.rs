@@ -51,9 +51,7 @@ pub(in crate::client) enum CallKind {
 pub(super) struct ConcurrencyController {
     ceiling: usize,
     current: f64,
-    /// True until the first problem.
     slow_start: bool,
-    /// Latencies by kind.
     paces: [LatencyWindow; 3],
     /// Requests sent before this time are ignored.
     last_backoff: Option<Instant>,

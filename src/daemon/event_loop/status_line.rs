@@ -26,7 +26,6 @@ impl EventLoop {
         self.token.as_ref().filter(|_| self.scheduler.is_paused())
     }
 
-    /// Returns the status for the service manager.
     pub(super) fn status(&self) -> DaemonStatus {
         if self.is_stopping {
             return DaemonStatus::Stopping;
@@ -45,7 +44,6 @@ impl EventLoop {
     }
 }
 
-/// Status for the service manager.
 #[derive(PartialEq, Eq)]
 pub(in crate::daemon) enum DaemonStatus {
     Stopping,

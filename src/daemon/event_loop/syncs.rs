@@ -1,8 +1,7 @@
 //! Starts due syncs, records firings that will not run, and reports stale data.
 
 use super::{EventLoop, TRIM_INTERVAL, later};
-use crate::daemon::scheduler::Scheduler;
-use crate::daemon::{Event, Publisher, Reporter, Writers};
+use crate::daemon::Event;
 use crate::report::humanize;
 use crate::store::{Retention, RunOutcome, StoreError};
 use crate::sync::{SyncCall, SyncResult};
@@ -39,8 +38,7 @@ impl EventLoop {
                 Event::SyncEnded(same, Ok(ended))
             });
         }
-        let told = (&*self.daemon.reporter, &mut self.daemon.publisher);
-        record_skipped_runs(&mut self.scheduler, hands, told, now).await
+        self.record_skipped_runs(now).await
     }
 
     /// Handles the end of a request, with the result of each source.
@@ -49,10 +47,7 @@ impl EventLoop {
         if self.store_retry_at.take().is_some() {
             self.daemon.reporter.info("the state can be written again");
         }
-        let told = (&*self.daemon.reporter, &mut self.daemon.publisher);
-        if let Some(hands) = &self.daemon.write_access
-            && let Err(error) = record_skipped_runs(&mut self.scheduler, hands, told, now).await
-        {
+        if let Err(error) = self.record_skipped_runs(now).await {
             self.on_store_error(&error, now);
         }
         let good = synced.iter().filter(|synced| synced.outcome == RunOutcome::Done);
@@ -87,38 +82,38 @@ impl EventLoop {
             self.daemon.reporter.warning(&format!("{name}: its data is stale: {last}"));
         }
     }
-}
 
-/// Records the firings that will not run, then reports them.
-async fn record_skipped_runs(
-    board: &mut Scheduler,
-    hands: &Writers,
-    (voice, publisher): (&dyn Reporter, &mut Publisher),
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    // Concurrent, so that they share one commit to disk.
-    let mut writes = JoinSet::new();
-    for (unit, spent) in board.take_skipped() {
-        let state = hands.reconciler.state.clone();
-        writes.spawn(async move {
-            let written = state.record_skipped(&unit.unit, spent.clone(), now).await;
-            (unit, spent, written)
-        });
-    }
-    let mut failed = None;
-    for (unit, spent, written) in writes.join_all().await {
-        if let Err(error) = written {
-            board.restore_skipped(unit, spent);
-            failed = Some(error);
-            continue;
+    /// Records the firings that will not run, then reports them.
+    async fn record_skipped_runs(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let Some(hands) = &self.daemon.write_access else { return Ok(()) };
+        // Concurrent, so that they share one commit to disk.
+        let mut writes = JoinSet::new();
+        for (unit, spent) in self.scheduler.take_skipped() {
+            let state = hands.reconciler.state.clone();
+            writes.spawn(async move {
+                let written = state.record_skipped(&unit.unit, spent.clone(), now).await;
+                (unit, spent, written)
+            });
         }
-        for spent in spent {
-            let key = unit.source(&spent.name);
-            let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());
-            publisher.firing_skipped(spent.outcome);
-            let (word, why) = (spent.outcome.as_str(), spent.message);
-            voice.warning(&format!("{}/{key}: sync of {} {word}: {why}", unit.label(), spent.firing));
+        let mut failed = None;
+        for (unit, spent, written) in writes.join_all().await {
+            if let Err(error) = written {
+                self.scheduler.restore_skipped(unit, spent);
+                failed = Some(error);
+                continue;
+            }
+            for spent in spent {
+                let key = unit.source(&spent.name);
+                let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());
+                self.daemon.publisher.firing_skipped(spent.outcome);
+                let (word, why) = (spent.outcome.as_str(), spent.message);
+                self.daemon.reporter.warning(&format!(
+                    "{}/{key}: sync of {} {word}: {why}",
+                    unit.label(),
+                    spent.firing
+                ));
+            }
         }
+        failed.map_or(Ok(()), Err)
     }
-    failed.map_or(Ok(()), Err)
 }

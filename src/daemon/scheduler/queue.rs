@@ -70,7 +70,6 @@ pub(super) struct DueQueue {
 }
 
 impl DueQueue {
-    /// Updates the entries of a unit.
     pub(super) fn update(&mut self, unit: &Arc<WorkspaceRef>, before: &DueTimes, now: &DueTimes) {
         reinsert(&mut self.passes, unit, before.pass, now.pass);
         reinsert(&mut self.syncs, unit, before.sync, now.sync);

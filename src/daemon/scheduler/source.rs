@@ -7,7 +7,6 @@ use crate::store::{LastRun, RunOutcome, Trigger};
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// A managed source with a schedule.
 pub(super) struct ScheduledSource {
     pub(super) name: SourceName,
     pub(super) key: SourceKey,
@@ -45,9 +44,7 @@ pub(super) struct Idle<'a> {
     /// Previous state.
     pub(super) known: Option<ScheduledSource>,
     pub(super) ours: Ownership,
-    /// Last run in the store.
     pub(super) run: Option<&'a LastRun>,
-    /// Reason to sync at once.
     pub(super) at_once: Option<Trigger>,
 }
 
@@ -94,7 +91,6 @@ impl ScheduledSource {
         self.ahead.is_none_or(|ahead| ahead.due_at.is_some_and(|ripe| ripe <= now))
     }
 
-    /// Returns the next events; `unit` declares the source.
     pub(super) fn cached_next_events(&mut self, unit: &DesiredWorkspace, now: Timestamp) -> NextEvents {
         if let Some(ahead) = self.ahead {
             return ahead;
@@ -136,7 +132,6 @@ impl ScheduledSource {
         Some((source, source.sync.as_ref()?))
     }
 
-    /// Builds the input for schedule decisions.
     pub(super) fn schedule_input<'a>(
         &'a self,
         unit: &'a DesiredWorkspace,
@@ -155,7 +150,6 @@ impl ScheduledSource {
         }
     }
 
-    /// Returns the trigger of a requested sync.
     pub(super) fn immediate_trigger(&self) -> Option<Trigger> {
         self.run_now
     }

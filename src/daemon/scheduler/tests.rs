@@ -38,7 +38,6 @@ fn tasks(texts: &[&str]) -> WorkSet {
     WorkSet { tasks: tasks.collect(), ..WorkSet::default() }
 }
 
-/// Returns `n` empty workspaces.
 fn workspaces(n: usize) -> WorkSet {
     let texts: Vec<String> = (0..n).map(|n| format!("[workspace]\nid = \"w{n:02}\"\n[sources]\n")).collect();
     tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>())

@@ -59,7 +59,6 @@ pub(super) struct WorkspaceEntry {
     pub(super) sync_running: bool,
     /// Firings that will not run and are not recorded yet.
     pub(super) skipped: Vec<SkippedRun>,
-    /// Due times as recorded in the queue.
     pub(super) queued_times: DueTimes,
 }
 
@@ -130,7 +129,6 @@ impl WorkspaceEntry {
         self.pending_removal && !self.running && !self.sync_running
     }
 
-    /// Computes the due times for the queue.
     pub(super) fn due_times(&mut self, now: Timestamp) -> DueTimes {
         if self.is_removable() {
             return DueTimes::default();
@@ -188,7 +186,8 @@ impl WorkspaceEntry {
     pub(super) fn finish_pass(
         &mut self,
         ended: PassResult,
-        (interval, arrivals): (SignedDuration, u64),
+        interval: SignedDuration,
+        arrivals: u64,
         timings: &mut ScheduleCache,
         now: Timestamp,
     ) {
@@ -372,7 +371,6 @@ impl WorkspaceEntry {
         Some(BatchKey { unit: &desired.unit, options: &declared.sync_options, timeout: spec.timeout })
     }
 
-    /// Returns a source for modification.
     fn source(&mut self, n: usize) -> &mut ScheduledSource {
         self.cached_next_events = None;
         &mut self.sources[n]

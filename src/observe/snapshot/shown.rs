@@ -10,16 +10,13 @@ use std::sync::Arc;
 /// Shown properties of one source; equal parts are shared with its neighbours.
 #[derive(Debug, Clone)]
 pub struct ShownSources {
-    /// Key of the source's table.
     pub key: SourceKey,
     pub name: SourceName,
-    /// `type`
     pub kind: Arc<str>,
     /// Position of the source's table.
     pub at: SourceLocation,
     /// `suspend`
     pub suspend: Option<Box<Suspend>>,
-    /// `sync`
     pub sync: Option<Arc<SyncSpec>>,
 }
 

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
 
-/// An action on the platform.
 #[derive(Debug, Serialize)]
 pub(in crate::observe) struct ChangeRow {
     pub(in crate::observe) at: Timestamp,

@@ -29,7 +29,6 @@ pub(in crate::observe) struct SourceRow {
     pub(in crate::observe) last_success: Option<Timestamp>,
 }
 
-/// One of these statuses.
 #[derive(Debug, Serialize)]
 pub(in crate::observe) struct StatusCell {
     pub(in crate::observe) level: Level,

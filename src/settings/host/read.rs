@@ -212,7 +212,7 @@ fn webhook(
     let format = fields::choice(table, "format", &shapes, findings).unwrap_or_default();
     let known = NotificationEvent::ALL.map(|event| (event.key(), event));
     let events = words(table, "events", findings).map(|words| {
-        let event = |word| fields::chosen("events", word, &known, findings);
+        let event = |(word, span)| fields::chosen("events", word, span, &known, findings);
         words.into_iter().filter_map(event).collect()
     });
     let url = reference(table, "url", "a webhook's address", findings)?;

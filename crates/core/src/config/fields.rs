@@ -97,13 +97,14 @@ fn elsewhere(key: &str, owner: &str) -> Option<String> {
 
 /// Reports a name with invisible characters.
 pub fn check_visible_name(what: &str, name: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) {
-    check_displayed_name(what, (name, name), span, findings);
+    check_displayed_name(what, name, name, span, findings);
 }
 
 /// Like [`check_visible_name`], for a name that is displayed in another form.
 pub fn check_displayed_name(
     what: &str,
-    (name, displayed): (&str, &str),
+    name: &str,
+    displayed: &str,
     span: Span,
     findings: &mut DiagnosticSink<'_, '_>,
 ) {
@@ -300,8 +301,8 @@ pub fn choice<T: Copy>(
         wrong_type(key, "a string", &entry.node, findings).help(help);
         return None;
     }
-    let word = text(of, key, findings)?;
-    chosen(key, word, choices, findings)
+    let (word, span) = text(of, key, findings)?;
+    chosen(key, word, span, choices, findings)
 }
 
 /// Returns the choice with this name.
@@ -309,7 +310,8 @@ pub fn choice<T: Copy>(
 /// The error message repeats the word only if it may be a misspelling, not a secret.
 pub fn chosen<T: Copy>(
     key: &str,
-    (word, span): (&str, Span),
+    word: &str,
+    span: Span,
     choices: &[(&'static str, T)],
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<T> {

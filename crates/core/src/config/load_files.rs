@@ -32,7 +32,8 @@ pub(super) fn read<'a>(
     settings: Option<&RepoSettings<'a>>,
     cache: Option<&ParseCache>,
     findings: &mut DiagnosticSink<'_, 'a>,
-    (keep, spread): (CompressFn, Parallel<'_>),
+    keep: CompressFn,
+    spread: Parallel<'_>,
 ) -> Result<ReadFile, NeedsText> {
     let mut tree = FileSet { files, settings, cache, keep, entries: BTreeMap::new() };
     let unknown = tree.take_cached(wanted, findings);

@@ -171,7 +171,7 @@ pub(super) fn parse_workspace_id(
     span: Span,
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Option<WorkspaceId> {
-    fields::check_displayed_name("the id", (id, written.unwrap_or(id)), span, findings);
+    fields::check_displayed_name("the id", id, written.unwrap_or(id), span, findings);
     if PATH_WORDS.contains(&id) {
         findings
             .error(

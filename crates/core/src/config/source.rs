@@ -44,7 +44,8 @@ impl ParsedSource {
 pub(super) fn read<'a>(
     key: &str,
     own: SpannedTable<'a>,
-    (key_span, header): (Span, Span),
+    key_span: Span,
+    header: Span,
     settings: Option<&RepoSettings<'a>>,
     findings: &mut DiagnosticSink<'_, 'a>,
 ) -> Option<ParsedSource> {

@@ -101,9 +101,9 @@ pub(super) fn read<'a>(
         }
         reading.sources.reserve_exact(sources.len());
         for (key, entry) in sources {
-            let places = (entry.key, entry.node.span);
+            let (key_span, header) = (entry.key, entry.node.span);
             let source = fields::into_table(&key, entry, findings)
-                .and_then(|table| source::read(&key, table, places, settings, findings));
+                .and_then(|table| source::read(&key, table, key_span, header, settings, findings));
             reading.has_unresolved_sources |= source.as_ref().is_none_or(|source| !source.scope_is_known);
             reading.sources.extend(source);
         }

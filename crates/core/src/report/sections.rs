@@ -166,7 +166,7 @@ fn of_action(
     }
     // A source that is restored keeps its schedule.
     let foretold = verbose || result.is_none() && !action.corrects_drift;
-    push_fields(&mut row, unit, action, here, (much, foretold));
+    push_fields(&mut row, unit, action, here, much, foretold);
     row
 }
 
@@ -176,7 +176,8 @@ fn push_fields(
     unit: &WorkspacePlan,
     action: &Action,
     here: TimeContext<'_>,
-    (much, foretold): (Detail, bool),
+    much: Detail,
+    foretold: bool,
 ) {
     let marked = has_mixed_drift(&action.changes);
     row.nested.extend(action.changes.iter().map(|change| field(change, marked)));
@@ -196,7 +197,7 @@ fn push_fields(
             if much != Detail::Changes {
                 row.nested.extend(declared(&source.definition));
             }
-            if let Some(spec) = source.sync.as_ref().filter(|_| foretold) {
+            if foretold && let Some(spec) = &source.sync {
                 let mut words = schedules::words(Some(spec));
                 if let Some(moments) = schedules::next(unit.unit(), &source.name, spec, here) {
                     words = format!("{words}; next {moments}");

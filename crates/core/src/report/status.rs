@@ -152,7 +152,8 @@ impl SourceStatus {
     /// An unmanaged source has no next firing and is never stale.
     #[must_use]
     pub fn of_declared(
-        (workspace, unit): (&str, &WorkspaceRef),
+        workspace: &str,
+        unit: &WorkspaceRef,
         source: &DesiredSource,
         state: SourceState,
         record: StatusRecord,
@@ -160,7 +161,7 @@ impl SourceStatus {
     ) -> Self {
         let spec = source.sync.as_ref();
         let ours = !matches!(state, SourceState::NotConnected | SourceState::Unknown);
-        let active = spec.filter(|_| ours && source.suspend.is_none());
+        let active = if ours && source.suspend.is_none() { spec } else { None };
         let next = active.and_then(|spec| {
             let timing = CompiledSchedule::compile(unit, &source.name, spec).ok()?;
             let at = if record.due { here.now } else { timing.next_after(here.now)? };
@@ -178,7 +179,6 @@ impl SourceStatus {
             until: suspend.until,
             overdue: suspend.until.is_some_and(|until| until < today),
         });
-        let of = (workspace, unit, source.key.clone(), source.name.clone());
         let freshness = data_freshness(fresh, active.is_some() && record.unidentified);
         let mut record = record;
         if freshness == Some(DataFreshness::Unknown) && record.reason.is_none() {
@@ -191,7 +191,7 @@ impl SourceStatus {
             stale: stale_since.is_some(),
             stale_since,
             freshness,
-            ..Self::of(of, state, record)
+            ..Self::of(workspace, unit, &source.key, &source.name, state, record)
         }
     }
 
@@ -201,26 +201,30 @@ impl SourceStatus {
     /// it.
     #[must_use]
     pub fn of_undeclared(
-        (workspace, unit): (&str, &WorkspaceRef),
-        (name, owned): (&SourceName, &ManagedSource),
+        workspace: &str,
+        unit: &WorkspaceRef,
+        name: &SourceName,
+        owned: &ManagedSource,
         state: SourceState,
         record: StatusRecord,
     ) -> Self {
-        Self::of((workspace, unit, owned.key.clone(), name.clone()), state, record)
+        Self::of(workspace, unit, &owned.key, name, state, record)
     }
 
     fn of(
-        of: (&str, &WorkspaceRef, SourceKey, SourceName),
+        workspace: &str,
+        unit: &WorkspaceRef,
+        source: &SourceKey,
+        name: &SourceName,
         state: SourceState,
         record: StatusRecord,
     ) -> Self {
-        let (workspace, unit, source, name) = of;
         let sync_failed = record.last.as_ref().is_some_and(|last| last.outcome.is_failure());
         Self {
             workspace: workspace.to_owned(),
             unit: unit.clone(),
-            source,
-            name,
+            source: source.clone(),
+            name: name.clone(),
             state,
             suspended: None,
             schedule: None,

@@ -23,7 +23,7 @@ pub fn text(view: &ReportInput<'_>, look: &Style) -> String {
     let mut outages = Outages::of(view.plan);
     for (index, unit) in view.plan.workspaces.iter().enumerate() {
         match outages.take(unit) {
-            None => lines.extend(block(unit, view.outcome(index), view.here(), (look, detail))),
+            None => lines.extend(block(unit, view.outcome(index), view.here(), look, detail)),
             Some(workspaces) => lines.extend(outage_block(&workspaces, look)),
         }
     }
@@ -41,7 +41,7 @@ pub fn text(view: &ReportInput<'_>, look: &Style) -> String {
 #[must_use]
 pub fn unit_text(unit: &WorkspacePlan, here: TimeContext<'_>, look: &Style) -> String {
     let detail = if look.verbose { Detail::Everything } else { Detail::Changes };
-    block(unit, None, here, (look, detail)).into_iter().map(|line| line + "\n").collect()
+    block(unit, None, here, look, detail).into_iter().map(|line| line + "\n").collect()
 }
 
 /// Renders the problems outside the plan, followed by an empty line; may be empty.
@@ -116,7 +116,8 @@ fn block(
     unit: &WorkspacePlan,
     outcome: Option<&ApplyOutcome>,
     here: TimeContext<'_>,
-    (look, detail): (&Style, Detail),
+    look: &Style,
+    detail: Detail,
 ) -> Vec<String> {
     let page = LineLayout { color: look.color, width: look.width, flush_left: false };
     let body = body(unit, outcome, here, detail, page);

@@ -144,7 +144,9 @@ async fn relay(listener: UnixListener, way: LinkPath, state: Arc<LinkState>, mem
             login::forward_startup(&mut driver, &mut server).await.map(|()| server)
         }
         LinkPath::SecureMySql(server, tls) => {
-            login::secure_mysql(&mut driver, server, *tls).await.map(|server| Box::new(server) as _)
+            let (connector, name) = *tls;
+            let secured = login::secure_mysql(&mut driver, server, connector, name).await;
+            secured.map(|server| Box::new(server) as _)
         }
     };
     let server = match greeted {

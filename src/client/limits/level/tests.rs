@@ -14,7 +14,6 @@ struct Platform {
 
 /// Result of sending requests for a while.
 struct Story {
-    /// Level after each response.
     levels: Vec<usize>,
     answered: usize,
     refused: usize,

@@ -102,7 +102,7 @@ pub(super) fn error_record(record: &Map<String, Value>) -> Option<String> {
 /// Returns the reason to distrust an empty list, if any.
 pub(super) fn incomplete_reason(beside: &Map<String, Value>) -> Option<String> {
     let get = |names: Names| -> Vec<&Value> {
-        let named = beside.iter().filter(|(name, _)| names.contains(&normalize(name).as_str()));
+        let named = beside.iter().filter(|(name, _)| names.contains(&normalize(name)));
         named.map(|(_, value)| value).collect()
     };
     let message = get(Names("message msg detail info reason description"));

@@ -61,7 +61,8 @@ const MYSQL_REQUEST: usize = 32;
 pub(super) async fn secure_mysql(
     driver: &mut (impl AsyncRead + AsyncWrite + Unpin),
     mut server: TcpStream,
-    (connector, name): (TlsConnector, ServerName<'static>),
+    connector: TlsConnector,
+    name: ServerName<'static>,
 ) -> io::Result<TlsStream<TcpStream>> {
     let mut greeting = packet(&mut server).await?;
     let offers = offers_tls(&mut greeting).ok_or_else(|| io::Error::other("the server does not greet"))?;

@@ -115,12 +115,7 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
         let since = before.and_then(|before| before.mark(column));
         let last = match &self.relation.readings[cursor].order {
             CursorOrder::Server { number, marks, always } => {
-                let quoted = E::quoted(column);
-                let by = match number {
-                    Some(number) => (number.as_str(), &ValueKind::Integer),
-                    None => (quoted.as_str(), &self.relation.readings[cursor].kind),
-                };
-                self.by_order(cursor, by, since, (marks, always.as_deref())).await?
+                self.by_order(cursor, number.as_deref(), since, marks, always.as_deref()).await?
             }
             CursorOrder::Text => self.by_text(cursor, since).await?,
             CursorOrder::None => {
@@ -135,11 +130,17 @@ impl<'r, 's, E: Engine> TableReader<'r, 's, E> {
     async fn by_order(
         &mut self,
         cursor: usize,
-        (by, kind): (&str, &ValueKind),
+        number: Option<&str>,
         since: Option<Option<String>>,
-        (marks, always): (&str, Option<&str>),
+        marks: &str,
+        always: Option<&str>,
     ) -> Result<Option<String>, ReadError> {
         let (relation, reading) = (self.relation, &self.relation.readings[cursor]);
+        let quoted = E::quoted(&relation.columns[cursor].name);
+        let (by, kind) = match number {
+            Some(number) => (number, &ValueKind::Integer),
+            None => (quoted.as_str(), &reading.kind),
+        };
         let selected = if *kind == reading.kind { &reading.expression } else { by };
         let mut last = since.clone().flatten();
         let mark = since.as_ref().and_then(Option::as_ref).and_then(|last| E::literal(kind, last));
