@@ -206,9 +206,11 @@ impl<'a> ApplyRun<'a> {
                 }
                 Step::Forget => {
                     let owned = self.inventory.managed.remove(&action.name);
-                    changes.push(match owned.filter(|_| !self.is_forgotten_by_config(action)) {
-                        Some(owned) => StoreChange::Forget(action.name.clone(), owned, (self.apply.now)()),
-                        None => StoreChange::Unmanage(action.name.clone()),
+                    changes.push(match owned {
+                        Some(owned) if !self.is_forgotten_by_config(action) => {
+                            StoreChange::Forget(action.name.clone(), owned, (self.apply.now)())
+                        }
+                        _ => StoreChange::Unmanage(action.name.clone()),
                     });
                 }
                 Step::Schedule { index, .. } => {
@@ -435,7 +437,7 @@ impl From<StoreError> for WorkspaceError {
 
 impl From<RemoteError> for WorkspaceError {
     fn from(error: RemoteError) -> Self {
-        let outage = error.is_outage().then(|| error.kind.to_string());
+        let outage = error.outage();
         let (kind, message) = match &error.kind {
             // Identical for every workspace, so the message is printed once, outside the workspace's report.
             RemoteErrorKind::Unreachable(what) => (ErrorKind::Unreachable, what.clone()),

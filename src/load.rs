@@ -102,7 +102,10 @@ impl LoadedConfig {
         // Maximum number of attempts, because a file may change before it is opened.
         const MAX_ATTEMPTS: usize = 4;
         let nothing = tree::StatCache::default();
-        let seen = known.tree.as_ref().filter(|_| !whole).map_or(&nothing, |before| &before.stat_cache);
+        let seen = match &known.tree {
+            Some(before) if !whole => &before.stat_cache,
+            _ => &nothing,
+        };
         for _ in 0..MAX_ATTEMPTS {
             if let Some(reading) = Self::try_interpret(tree::rescan_by_stat(root, seen)?, variable, known) {
                 return Ok(reading);
@@ -307,10 +310,11 @@ impl LoadedConfig {
             let why = format!("no longer declared, but {file} cannot be read and may declare it");
             return Some(RemovalBlock { code: WithheldReason::Unreadable, reason: why });
         }
-        self.git_locked.then(|| RemovalBlock {
-            code: WithheldReason::GitLock,
-            reason: "no longer declared, but Git is still writing them (.git/index.lock)".to_owned(),
-        })
+        if !self.git_locked {
+            return None;
+        }
+        let reason = "no longer declared, but Git is still writing them (.git/index.lock)".to_owned();
+        Some(RemovalBlock { code: WithheldReason::GitLock, reason })
     }
 
     /// Collects the declarations of all workspaces from the readable files.

@@ -250,7 +250,7 @@ impl Syncer {
             return self.ended(&run.member, RunOutcome::Failed, None, Some(why.clone()));
         }
         // The total cannot be attributed to one of several sources.
-        let total = answer.records.filter(|_| batch.len() == 1);
+        let total = if batch.len() == 1 { answer.records } else { None };
         let message = own.and_then(|row| row.message.clone());
         self.ended(&run.member, RunOutcome::Done, own.and_then(|row| row.records).or(total), message)
     }
@@ -268,7 +268,7 @@ impl Syncer {
         }
         let ended = self.ended(&run.member, outcome, None, Some(message));
         // A failure after the sync may have started does not prove a platform outage.
-        let outage = (error.is_outage() && !unknown).then(|| error.kind.to_string());
+        let outage = if unknown { None } else { error.outage() };
         SyncResult { unauthorized: error.token_trouble(), outage, ..ended }
     }
 

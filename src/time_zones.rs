@@ -35,7 +35,7 @@ fn version(directory: &Path) -> Option<String> {
     let (year, letter) = version.split_at_checked(4)?;
     let known = year.bytes().all(|digit| digit.is_ascii_digit())
         && letter.bytes().all(|letter| letter.is_ascii_lowercase());
-    known.then(|| version.to_owned())
+    if known { Some(version.to_owned()) } else { None }
 }
 
 #[cfg(test)]

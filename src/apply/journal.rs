@@ -29,7 +29,10 @@ impl ApplyRun<'_> {
             _ => None,
         });
         let mut entries: Vec<_> = entries.collect();
-        let Some(checkout) = self.apply.checkout.filter(|_| !entries.is_empty()).cloned() else { return };
+        let Some(checkout) = self.apply.checkout.cloned() else { return };
+        if entries.is_empty() {
+            return;
+        }
         let declared_in = &self.plan.desired.files;
         let settings: Arc<str> = FILE_NAME.into();
         let files_of = |entry: &JournalEntry| {

@@ -234,13 +234,14 @@ impl ApplyRun<'_> {
             Step::Cleanup { id, .. } => !listed.ids.contains(id),
             _ => true,
         };
-        (!done).then(|| {
-            let why = self.refusal_reasons.get(&n).or_else(|| self.unknown_outcomes.get(&n));
-            why.cloned().unwrap_or_else(|| match action.step {
-                Step::Cleanup { .. } => "the platform still lists it".to_owned(),
-                _ => "the platform does not list it".to_owned(),
-            })
-        })
+        if done {
+            return None;
+        }
+        let why = self.refusal_reasons.get(&n).or_else(|| self.unknown_outcomes.get(&n));
+        Some(why.cloned().unwrap_or_else(|| match action.step {
+            Step::Cleanup { .. } => "the platform still lists it".to_owned(),
+            _ => "the platform does not list it".to_owned(),
+        }))
     }
 
     /// Records if the platform updates in place: then a replacement keeps its id.

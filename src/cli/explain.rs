@@ -23,7 +23,8 @@ pub(super) fn run(common: &Common, code: Option<&str>) -> Result<Exit, CommandEr
         return Ok(Exit::Success);
     };
     // A number alone is accepted: 12 is W012.
-    let number = asked.bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("W{asked:0>3}"));
+    let number =
+        if asked.bytes().all(|byte| byte.is_ascii_digit()) { Some(format!("W{asked:0>3}")) } else { None };
     let asked = number.as_deref().unwrap_or(asked);
     let Some(text) = config::explain(asked) else {
         let known = Code::ALL.iter().map(|code| code.as_str());

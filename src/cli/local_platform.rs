@@ -114,7 +114,8 @@ mod running {
                 };
                 match start(config).await {
                     Ok(running) => {
-                        let published = (stay == LocalPlatformMode::LongRunning).then(|| address.clone());
+                        let published =
+                            if stay == LocalPlatformMode::LongRunning { Some(address.clone()) } else { None };
                         return Self::publish_own(OwnPlatform { running, published }, token);
                     }
                     Err(PlatformError::InUse(_))

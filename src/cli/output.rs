@@ -115,7 +115,7 @@ pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[ApplyOutcome
     };
     let zone = TimeZone::system();
     // Comments and annotations are read on other machines, so they have no local times.
-    let local = Some(&zone).filter(|_| matches!(common.format, Format::Human | Format::Json));
+    let local = if matches!(common.format, Format::Human | Format::Json) { Some(&zone) } else { None };
     let view = ReportInput { plan, outcomes, now: Timestamp::now(), local, plan_id: &id, problems };
     print(&match common.format {
         Format::Human if common.quiet() && outcomes.is_none() => quiet(&view, &style(common)),

@@ -71,16 +71,18 @@ impl Progress {
     pub(super) fn tick(&self) -> Ticking {
         let progress = self.clone();
         let shown = self.with(|under_way| under_way.shown);
-        let ticking = shown.then(|| {
-            tokio::spawn(async move {
+        let ticking = if shown {
+            Some(tokio::spawn(async move {
                 let first = tokio::time::Instant::now() + FIRST_DRAW_DELAY;
                 let mut ticks = tokio::time::interval_at(first, REDRAW_INTERVAL);
                 loop {
                     ticks.tick().await;
                     progress.with(|under_way| under_way.draw(progress.label, progress.noun));
                 }
-            })
-        });
+            }))
+        } else {
+            None
+        };
         Ticking(self.clone(), ticking)
     }
 

@@ -93,7 +93,7 @@ fn resolve_targets(place: &CommandContext, args: &PullArgs) -> Result<Vec<PullTa
             if let Some(scope) = &scope {
                 unit.scope = scope.clone();
             }
-            let named = aliases.contains_key(workspace).then(|| workspace.to_owned());
+            let named = if aliases.contains_key(workspace) { Some(workspace.to_owned()) } else { None };
             Ok(PullTargets { alias: named.or_else(|| alias_of(&unit)), unit, source })
         })
         .collect()

@@ -166,7 +166,7 @@ impl PassReports {
         let error = outcome.and_then(|outcome| outcome.error.as_ref());
         let error = error.filter(|error| plan.error.is_none() && !is_platform_error(error));
         let news = self.stops.is_new((plan.unit().clone(), None), error.as_ref().map(|error| error as _));
-        error.filter(|_| news)
+        if news { error } else { None }
     }
 
     /// Returns the message for a pass that ended, without the workspace's name.
@@ -190,7 +190,11 @@ impl PassReports {
         let news = self.failures.classify((unit.clone(), None), after.retry_at.map(|_| &failure as _));
         match after.retry_at {
             Some(at) => {
-                (news != News::Suppressed).then(|| format!("trying again at {}", clock_time(at, now)))
+                if news != News::Suppressed {
+                    Some(format!("trying again at {}", clock_time(at, now)))
+                } else {
+                    None
+                }
             }
             None if after.first_after_edit && !spoke && error.is_none() && plan.actions.is_empty() => Some(
                 format!("files reloaded, {}", waiting(plan).unwrap_or_else(|| "nothing to do".to_owned())),

@@ -228,9 +228,10 @@ impl KnownState {
         now: Timestamp,
     ) -> bool {
         let ours = self.inventory.managed.contains_key(&source.name);
-        let Some(spec) = source.sync.as_ref().filter(|_| ours && source.suspend.is_none()) else {
+        let Some(spec) = &source.sync else { return false };
+        if !ours || source.suspend.is_some() {
             return false;
-        };
+        }
         let run = self.runs.get(&source.name);
         if run.is_none() && spec.on_connect {
             return true;

@@ -240,7 +240,7 @@ impl TestReports {
     fn failed(&self, desired: &DesiredWorkspace, source: &DesiredSource, error: &RemoteError) -> SourceTest {
         self.progress.end(&[name(desired, source)], &[]);
         let message = format!("not tested: {}", error_chain(error));
-        let outage = if error.is_outage() { Some(error.kind.to_string()) } else { None };
+        let outage = error.outage();
         SourceTest { outage, ..source_test(desired, source, TestOutcome::Failed, message, exit_of(error)) }
     }
 }

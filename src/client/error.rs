@@ -211,17 +211,18 @@ impl RemoteError {
         matches!(self.kind, RemoteErrorKind::Unauthorized(_) | RemoteErrorKind::NoToken(_))
     }
 
-    /// Returns true if the platform as a whole is the likely reason.
+    /// Describes the failure of the platform as a whole, if that is the likely reason.
     #[must_use]
-    pub fn is_outage(&self) -> bool {
-        self.is_auth()
+    pub fn outage(&self) -> Option<String> {
+        let is_outage = self.is_auth()
             || matches!(
                 self.kind,
                 RemoteErrorKind::Unreachable(_)
                     | RemoteErrorKind::NoResponse(_)
                     | RemoteErrorKind::Throttled { .. }
                     | RemoteErrorKind::Failed { .. }
-            )
+            );
+        if is_outage { Some(self.kind.to_string()) } else { None }
     }
 
     fn sentence(&self) -> String {

@@ -95,7 +95,7 @@ pub(super) fn message(envelope: &Value) -> String {
     let mut reasons: Vec<String> = Vec::new();
     for ItemError { id, name, message } in &named {
         let id = id.as_ref().map(ToString::to_string);
-        let whose = name.as_deref().or(id.as_deref()).filter(|_| named.len() > 1);
+        let whose = if named.len() > 1 { name.as_deref().or(id.as_deref()) } else { None };
         let reason = whose.map_or_else(|| message.clone(), |whose| format!("{whose}: {message}"));
         if !own.contains(message.as_str()) && !reasons.contains(&reason) {
             reasons.push(reason);
@@ -120,7 +120,7 @@ pub(super) fn failure(row: &Value, clean: &dyn Fn(&str) -> String) -> Option<Ite
     let failed = status.is_some_and(|status| FAILED.contains(&status.to_ascii_lowercase().as_str()));
     let denied = ["success", "ok"].iter().any(|key| row.get(*key) == Some(&Value::Bool(false)));
     let says_why = ["error", "errors", "error_message"].iter().any(|key| !is_empty_value(row.get(*key)));
-    (failed || denied || says_why).then(|| item(row, None, clean))
+    if failed || denied || says_why { Some(item(row, None, clean)) } else { None }
 }
 
 fn entries(value: &Value, sure: bool, clean: &dyn Fn(&str) -> String, found: &mut Vec<ItemError>) {
@@ -171,7 +171,7 @@ fn text(value: &Value) -> Option<String> {
         Value::String(text) if !text.trim().is_empty() => Some(text.clone()),
         Value::Array(items) => {
             let texts: Vec<String> = items.iter().filter_map(text).take(MAX_REASONS).collect();
-            (!texts.is_empty()).then(|| texts.join("; "))
+            if texts.is_empty() { None } else { Some(texts.join("; ")) }
         }
         Value::Object(fields) => MESSAGES.iter().find_map(|key| text(fields.get(*key)?)),
         _ => None,

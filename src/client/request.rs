@@ -27,7 +27,7 @@ pub(super) fn url(
     url.set_path(&format!("{base_path}/api/v1/data/{path}"));
     let values: Vec<String> =
         query.iter().map(|(key, value)| format!("{key}={}", percent_encoded(value))).collect();
-    url.set_query((!values.is_empty()).then(|| values.join("&")).as_deref());
+    url.set_query(if values.is_empty() { None } else { Some(values.join("&")) }.as_deref());
     url
 }
 

@@ -460,7 +460,8 @@ fn redirect_target(response: &Response) -> String {
 /// Returns a content encoding that was not decoded.
 fn encoding(headers: &HeaderMap) -> Option<String> {
     let encoding = headers.get(CONTENT_ENCODING)?.to_str().unwrap_or("something unknown").trim();
-    (!encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity")).then(|| printable(encoding))
+    let is_plain = encoding.is_empty() || encoding.eq_ignore_ascii_case("identity");
+    if is_plain { None } else { Some(printable(encoding)) }
 }
 
 fn has_next_link(headers: &HeaderMap) -> bool {

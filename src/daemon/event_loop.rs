@@ -276,11 +276,11 @@ impl EventLoop {
         /// The clock may be set at any time; waking up regularly detects that.
         const MAX_SLEEP: Duration = Duration::from_secs(60);
         let now = self.now();
-        let look = self.files.next_scan_at.filter(|_| !self.is_loading);
+        let look = if self.is_loading { None } else { self.files.next_scan_at };
         let board = if self.platform_changed { None } else { self.scheduler.next_wake(self.last_check) };
         let state = self.store_retry_at.filter(|at| *at > self.last_check);
-        let tests =
-            self.connection_tests.next().filter(|_| !self.platform_changed && !self.scheduler.is_paused());
+        let test_later = self.platform_changed || self.scheduler.is_paused();
+        let tests = if test_later { None } else { self.connection_tests.next() };
         let next = if self.is_stopping {
             publish
         } else {

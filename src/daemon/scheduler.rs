@@ -324,8 +324,8 @@ impl Scheduler {
             return (pause.probe.is_none() && !self.entries.is_empty()).then_some(pause.until);
         }
         let under_way = self.queue.totals();
-        let pass = self.queue.next_pass(now).filter(|_| under_way.passes < MAX_PASSES);
-        let sync = self.queue.next_sync(now).filter(|_| under_way.syncs < self.max_syncs);
+        let pass = if under_way.passes < MAX_PASSES { self.queue.next_pass(now) } else { None };
+        let sync = if under_way.syncs < self.max_syncs { self.queue.next_sync(now) } else { None };
         [pass, sync, self.queue.next_staleness_change(now)].into_iter().flatten().min()
     }
 

@@ -103,7 +103,7 @@ impl SettleTracker {
         finished: bool,
         now: Timestamp,
     ) -> Acceptance {
-        self.git_lock = git_locked.then(|| self.git_lock.unwrap_or((now, false)));
+        self.git_lock = if git_locked { Some(self.git_lock.unwrap_or((now, false))) } else { None };
         if !self.matches_previous(digest, now) {
             if finished && !git_locked && self.accepted_settings == Some(settings) {
                 return self.acceptance(digest, settings);

@@ -270,7 +270,8 @@ impl Planner {
         });
         let listed = listing.receive().await?;
         let listing = self.reader.read(unit, &listed)?;
-        let doubt = match check_missing(&inventory, &listing).filter(|_| task.released.is_empty()) {
+        let missing = if task.released.is_empty() { check_missing(&inventory, &listing) } else { None };
+        let doubt = match missing {
             None => doubted.map(|_| None),
             Some(missing) => {
                 let since = doubted.unwrap_or(now);
@@ -302,7 +303,7 @@ impl Planner {
         let unproven = waits.then_some(UNPROVEN_PERIOD.unsigned_abs());
         let mut made = Planned {
             plan,
-            input_outline: self.hashes.then(|| input_outline(&input)),
+            input_outline: if self.hashes { Some(input_outline(&input)) } else { None },
             settle_wait: self.settle_delay(&reckoning).or(unproven),
             inventory: reckoning.inventory,
             corrections: reckoning
@@ -336,7 +337,9 @@ impl Planner {
         let departures = task.declarations.departures(plan, inventory);
         let mut inventories = BTreeMap::new();
         for unit in departures.iter().flat_map(Departure::workspaces) {
-            if let Some(state) = self.state.as_ref().filter(|_| !inventories.contains_key(unit)) {
+            if !inventories.contains_key(unit)
+                && let Some(state) = &self.state
+            {
                 inventories.insert(unit.clone(), state.inventory(unit).await?);
             }
         }

@@ -295,7 +295,7 @@ fn a_reference_is_looked_up_once_for_all_sources_of_a_workspace() {
     let secrets = Secrets {
         variables: Arc::new(move |name| {
             let n = count.fetch_add(1, Ordering::Relaxed);
-            (name != "NOWHERE").then(|| format!("{name} {n}"))
+            if name != "NOWHERE" { Some(format!("{name} {n}")) } else { None }
         }),
         ..secrets(None)
     };

@@ -106,7 +106,7 @@ pub(super) fn decode<T: DeserializeOwned>(text: &str, table: &str) -> Result<T, 
 /// Such texts are repetitive and compress well.
 pub(super) fn compress(text: String) -> Stored {
     let is_large = text.len() > usize::from(db::PAGE_SIZE);
-    match is_large.then(|| compress::compress(text.as_bytes())).flatten() {
+    match if is_large { compress::compress(text.as_bytes()) } else { None } {
         Some(small) => Stored::Blob(small.into_vec()),
         None => Stored::Text(text),
     }

@@ -177,7 +177,7 @@ impl Store {
                     nanoseconds(now),
                     process,
                 ])?;
-                numbers.push((claimed == 1).then(|| connection.last_insert_rowid()));
+                numbers.push(if claimed == 1 { Some(connection.last_insert_rowid()) } else { None });
             }
             Ok(numbers)
         })

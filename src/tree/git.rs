@@ -103,5 +103,5 @@ fn ask(git: &Path, command: &[&str], questions: String) -> Option<Vec<u8>> {
         child.kill().ok()?;
     }
     let ended = child.wait().ok()?;
-    answer?.ok().filter(|_| ended.success())
+    if ended.success() { answer?.ok() } else { None }
 }

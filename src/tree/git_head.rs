@@ -87,7 +87,10 @@ impl Checkout {
         let commit = head(&git).map(Arc::from);
         let unsaid = index.filter(|index| said.is_none_or(|said| said < index.written));
         let unsaid = unsaid.map(|index| PendingHead { root: root.to_owned(), index });
-        (commit.is_some() || unsaid.is_some()).then(|| Self {
+        if commit.is_none() && unsaid.is_none() {
+            return None;
+        }
+        Some(Self {
             root: root.to_owned(),
             commit,
             pending: unsaid,
@@ -195,7 +198,7 @@ impl PendingHead {
     fn current_commit(&self) -> Option<Arc<str>> {
         let git = git_dir(&self.root)?;
         let commit = head(&git)?;
-        (IndexVersion::of(&git).as_ref() == Some(&self.index)).then(|| commit.into())
+        if IndexVersion::of(&git).as_ref() == Some(&self.index) { Some(commit.into()) } else { None }
     }
 }
 
@@ -289,7 +292,7 @@ fn packed(git: &Path, name: &str) -> Option<String> {
 fn commit(text: &str) -> Option<String> {
     let text = text.trim();
     let is_one = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_one.then(|| text.to_ascii_lowercase())
+    if is_one { Some(text.to_ascii_lowercase()) } else { None }
 }
 
 fn text(path: &Path, longest: u64) -> Option<String> {

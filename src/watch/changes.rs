@@ -120,7 +120,7 @@ impl ChangeLog {
                 let name = path.strip_prefix(root).ok()?.to_str()?.to_owned();
                 // Hidden entries of volume swaps and of Git affect other files.
                 let is_hidden = name.split('/').any(|part| part.starts_with('.'));
-                (!is_hidden).then(|| (name, file.closed_at.is_some()))
+                if is_hidden { None } else { Some((name, file.closed_at.is_some())) }
             })
             .collect()
     }

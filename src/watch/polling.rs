@@ -68,8 +68,11 @@ fn hash_entry(path: &Path, digest: &mut DefaultHasher) {
     path.hash(digest);
     let found = fs::symlink_metadata(path).ok().map(|file| {
         // Hidden files change a folder's times too; its visible entries are hashed themselves.
-        let times =
-            (!file.is_dir()).then(|| (file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()));
+        let times = if file.is_dir() {
+            None
+        } else {
+            Some((file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()))
+        };
         (file.dev(), file.ino(), file.mode(), file.is_file().then_some(file.len()), times)
     });
     found.hash(digest);

@@ -214,7 +214,7 @@ impl WorkspaceHealth {
 }
 
 fn why(facts: &Facts) -> String {
-    let config = facts.why.as_deref().filter(|_| facts.config == ConfigStatus::Failing);
+    let config = if facts.config == ConfigStatus::Failing { facts.why.as_deref() } else { None };
     let sync = facts.last.as_ref().filter(|last| last.has_failed());
     let sync = sync.map(|last| {
         format!("sync {}: {}", last.outcome.as_str(), last.message.as_deref().unwrap_or("reason unknown"))

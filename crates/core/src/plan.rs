@@ -362,15 +362,13 @@ impl WorkspacePlan {
     /// `None` unless the unit is in sync and has no unmanaged source.
     #[must_use]
     pub fn unchanged_summary(&self) -> Option<UnchangedSummary> {
-        (self.is_unchanged() && self.unmanaged.is_empty()).then(|| {
-            let mut unreadable = BTreeMap::new();
-            self.unreadable_names().for_each(|name| *unreadable.entry(name.to_owned()).or_default() += 1);
-            UnchangedSummary {
-                workspace: self.desired.workspace().clone(),
-                unchanged: self.unchanged.len(),
-                unreadable,
-            }
-        })
+        if !self.is_unchanged() || !self.unmanaged.is_empty() {
+            return None;
+        }
+        let mut unreadable = BTreeMap::new();
+        self.unreadable_names().for_each(|name| *unreadable.entry(name.to_owned()).or_default() += 1);
+        let workspace = self.desired.workspace().clone();
+        Some(UnchangedSummary { workspace, unchanged: self.unchanged.len(), unreadable })
     }
 }
 

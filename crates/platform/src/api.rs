@@ -40,7 +40,7 @@ impl RequestToken {
     /// Returns `None` if the token is empty.
     pub(super) fn new(token: &SecretString) -> Option<Self> {
         let token = token.expose_secret();
-        (!token.is_empty()).then(|| Self(Sha256::digest(token.as_bytes()).into()))
+        if token.is_empty() { None } else { Some(Self(Sha256::digest(token.as_bytes()).into())) }
     }
 
     fn authorizes(&self, headers: &HeaderMap) -> bool {

@@ -112,8 +112,11 @@ impl SyncOptions {
         };
         let others = fields.keys().filter(|name| !OPTIONS.contains(&name.as_str()));
         let others: Vec<_> = others.map(|name| format!("\"{name}\"")).collect();
-        let warning = (!others.is_empty())
-            .then(|| format!("{} in sync_options is not known here and has no effect", others.join(", ")));
+        let warning = if others.is_empty() {
+            None
+        } else {
+            Some(format!("{} in sync_options is not known here and has no effect", others.join(", ")))
+        };
         Ok(Self { incremental, batch_size, cursor, warning })
     }
 }

@@ -232,7 +232,7 @@ impl RowSink for Writing<'_> {
         }
         let plain = identity == Some(row);
         let replaces = matches!(self.write_mode, WriteMode::Replace | WriteMode::ReplaceDistinct);
-        let identity = identity.filter(|_| !(plain && replaces));
+        let identity = if plain && replaces { None } else { identity };
         let digest = identity.map(|text| Sha256::digest(text.as_bytes()).into());
         self.batch.text.push_str(row);
         self.batch.rows.push(Waiting { end: self.batch.text.len(), digest, plain });

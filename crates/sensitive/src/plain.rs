@@ -92,7 +92,7 @@ fn pair(line: &str, sign: &str) -> Option<Range<usize>> {
     let one_word = inner.is_some() || is_cookie || !value.contains([' ', '"', '\'']);
     let value = inner.unwrap_or(value);
     let start = line.len() - after.len() + after.find(value)?;
-    (one_word && is_secret(name, value)).then(|| start..start + value.len())
+    if one_word && is_secret(name, value) { Some(start..start + value.len()) } else { None }
 }
 
 /// Finds the password in a line `host:port:database:user:PASSWORD`.
@@ -105,7 +105,7 @@ fn pgpass(line: &str) -> Option<Range<usize>> {
     let plain = |field: &str| !field.is_empty() && !field.contains([' ', '/']);
     let is_line = is_port && [host, database, user, password].into_iter().all(plain);
     let end = line.trim_end().len();
-    (is_line && is_literal(password)).then(|| end - password.len()..end)
+    if is_line && is_literal(password) { Some(end - password.len()..end) } else { None }
 }
 
 /// Programs with an option of one letter for a password.
@@ -152,11 +152,11 @@ pub(super) fn commands(text: &str) -> impl Iterator<Item = Range<usize>> {
             if let Some(joined) = word.strip_prefix("-p").filter(|joined| !joined.is_empty()) {
                 let is_password =
                     is_mysql(program) || joined.len() >= 6 && shapes::is_random_in_query(joined);
-                return (is_password && is_literal(joined)).then(|| start + 2..whole.end);
+                return if is_password && is_literal(joined) { Some(start + 2..whole.end) } else { None };
             }
             let (name, value) = word.strip_prefix('/')?.split_once(':')?;
             let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic());
-            (is_name && is_secret(name, value)).then(|| whole.end - value.len()..whole.end)
+            if is_name && is_secret(name, value) { Some(whole.end - value.len()..whole.end) } else { None }
         },
     )
 }

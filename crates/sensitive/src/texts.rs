@@ -92,9 +92,10 @@ fn password(text: &str, from: usize) -> Option<Range<usize>> {
     match user.split_once(':') {
         Some((name, password)) => {
             let start = from + name.len() + 1;
-            is_literal(password).then(|| start..start + password.len())
+            if is_literal(password) { Some(start..start + password.len()) } else { None }
         }
-        None => (is_literal(user) && shapes::is_random(user)).then(|| from..from + user.len()),
+        None if is_literal(user) && shapes::is_random(user) => Some(from..from + user.len()),
+        None => None,
     }
 }
 
@@ -104,7 +105,7 @@ fn login(text: &str) -> Option<Range<usize>> {
     let (user, _) = text[from..].split_once('@')?;
     let (name, password) = user.split_once('/')?;
     let start = from + name.len() + 1;
-    (!password.contains('/') && is_literal(password)).then(|| start..start + password.len())
+    if !password.contains('/') && is_literal(password) { Some(start..start + password.len()) } else { None }
 }
 
 /// Finds the path of a webhook's address, which alone permits posting to it.
@@ -150,7 +151,7 @@ fn webhook(text: &str, address: Range<usize>) -> Option<Range<usize>> {
         parts.find(|(_, part)| is_hook(&part.to_ascii_lowercase()))?;
         parts.find(|(_, part)| shapes::is_random(part)).map(|(start, _)| start)
     })?;
-    (start < end && is_literal(&address[start..])).then(|| from + start..from + end)
+    if start < end && is_literal(&address[start..]) { Some(from + start..from + end) } else { None }
 }
 
 /// Finds `token=VALUE`, as in queries and connection strings.
@@ -244,10 +245,12 @@ fn flags(text: &str) -> impl Iterator<Item = Range<usize>> {
     };
     let joined = words.iter().filter_map(|(start, word)| {
         let (flag, value) = word.trim_matches(['"', '\'']).split_once('=')?;
-        let (user, password) =
-            value.split_once(':').filter(|_| flag.starts_with('-') && flag.ends_with("user"))?;
+        if !flag.starts_with('-') || !flag.ends_with("user") {
+            return None;
+        }
+        let (user, password) = value.split_once(':')?;
         let end = start + word.trim_end_matches(['"', '\'']).len();
-        (!user.is_empty() && is_literal(password)).then(|| end - password.len()..end)
+        if !user.is_empty() && is_literal(password) { Some(end - password.len()..end) } else { None }
     });
     let found: Vec<Range<usize>> = words
         .windows(2)
@@ -260,10 +263,10 @@ fn flags(text: &str) -> impl Iterator<Item = Range<usize>> {
             if matches!(name, "u" | "user") {
                 let (user, password) = inner.split_once(':')?;
                 let start = start + user.len() + 1;
-                return is_literal(password).then(|| start..start + password.len());
+                return if is_literal(password) { Some(start..start + password.len()) } else { None };
             }
             let secret = !inner.starts_with('-') && !name.contains('=') && is_secret(name, inner);
-            secret.then(|| start..start + inner.len())
+            if secret { Some(start..start + inner.len()) } else { None }
         })
         .chain(joined)
         .collect();

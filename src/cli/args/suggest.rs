@@ -46,7 +46,11 @@ pub(super) fn improve(mut error: Error, command: &Command) -> Error {
         let option = name.strip_prefix("--")?;
         let has = |verb: &&Command| verb.get_arguments().any(|arg| arg.get_long() == Some(option));
         let verbs: Vec<&str> = command.get_subcommands().filter(has).map(Command::get_name).collect();
-        (!verbs.is_empty()).then(|| format!("`{name}` is an option of `{}`", verbs.join("`, `")))
+        if verbs.is_empty() {
+            None
+        } else {
+            Some(format!("`{name}` is an option of `{}`", verbs.join("`, `")))
+        }
     };
     if let Some(hint) = known.or_else(command_with_it) {
         error.remove(ContextKind::SuggestedArg);

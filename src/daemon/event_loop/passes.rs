@@ -81,7 +81,7 @@ impl EventLoop {
             Some(hands) => {
                 let reconciler = Arc::clone(&hands.reconciler);
                 let matters = passes.iter().any(|(task, _)| reconciler.planner.may_be_unchanged(task));
-                let version = matters.then(|| self.version.get());
+                let version = if matters { Some(self.version.get()) } else { None };
                 for (task, id) in passes {
                     let (reconciler, voice) = (Arc::clone(&reconciler), Arc::clone(&voice));
                     let (version, desired) = (version.clone(), Arc::clone(&task.desired));
@@ -200,7 +200,11 @@ async fn pass_report(state: &Store, plan: WorkspacePlan, pass: Pass) -> PassRepo
 fn aborted_pass(desired: &CompressedWorkspace, dry_run: bool) -> PassReport {
     let message = "internal error: the pass panicked; retrying. Please report this bug";
     let error = WorkspaceError::new(ErrorKind::Fault, message.to_owned());
-    let outcome = (!dry_run).then(|| ApplyOutcome { error: Some(error.clone()), ..ApplyOutcome::default() });
+    let outcome = if dry_run {
+        None
+    } else {
+        Some(ApplyOutcome { error: Some(error.clone()), ..ApplyOutcome::default() })
+    };
     PassReport {
         plan: WorkspacePlan::failed(desired.open(), error),
         outcome,
@@ -230,7 +234,7 @@ async fn records(
             };
             let spec = plan.desired.sources[index].sync.as_ref()?;
             let wanted = if trigger == Trigger::Connect { spec.on_connect } else { spec.on_change };
-            wanted.then(|| (action.name.clone(), trigger))
+            if wanted { Some((action.name.clone(), trigger)) } else { None }
         })
         .collect();
     // However it was connected, it has never been synced since.

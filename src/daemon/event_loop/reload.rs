@@ -86,7 +86,7 @@ impl EventLoop {
     /// Loads the files; the result arrives as an event.
     fn start_scan(&mut self, look: ScanScope) {
         let moment = self.change_tracker.current_seq();
-        let before = self.cached_at.filter(|_| look == ScanScope::ChangedPaths);
+        let before = if look == ScanScope::ChangedPaths { self.cached_at } else { None };
         let touched = before.and_then(|before| self.change_tracker.touched(before, &self.daemon.root));
         if touched.as_ref().is_some_and(BTreeMap::is_empty) {
             // The change that woke the loop was included in the last scan.
@@ -242,7 +242,7 @@ impl EventLoop {
         let asked = reading.work_set(&self.file_index);
         // While the files are changing, keep old knowledge about a file in addition to new: the next save may
         // break it.
-        let memory = barred.is_none().then(|| reading.updated_index(&self.file_index));
+        let memory = if barred.is_none() { Some(reading.updated_index(&self.file_index)) } else { None };
         reading.extend_index(&mut self.file_index);
         // With unreadable settings no file can be interpreted, so the accepted state remains.
         let held = BlockedWorkspaces::by(&asked);

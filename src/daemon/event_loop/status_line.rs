@@ -23,7 +23,7 @@ impl EventLoop {
 
     /// Returns the problem with the token while it pauses everything.
     fn token(&self) -> Option<&TokenTrouble> {
-        self.token.as_ref().filter(|_| self.scheduler.is_paused())
+        if self.scheduler.is_paused() { self.token.as_ref() } else { None }
     }
 
     pub(super) fn status(&self) -> DaemonStatus {

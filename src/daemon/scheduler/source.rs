@@ -209,8 +209,11 @@ impl ScheduledSource {
         let stale = self.freshness(source, spec, now).is_some_and(Freshness::is_stale);
         self.ahead = None;
         let before = self.reported_stale;
-        self.reported_stale = stale.then(|| before.unwrap_or(self.last_success));
-        (before.is_some() != stale).then(|| FreshnessChange {
+        self.reported_stale = if stale { Some(before.unwrap_or(self.last_success)) } else { None };
+        if before.is_some() == stale {
+            return None;
+        }
+        Some(FreshnessChange {
             unit: Arc::clone(unit),
             key: self.key.clone(),
             name: self.name.clone(),

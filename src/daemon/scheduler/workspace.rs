@@ -143,9 +143,9 @@ impl WorkspaceEntry {
         };
         let kept = usize::from(!self.pending_removal);
         DueTimes {
-            pass: Some(pass).filter(|_| !self.pending_removal && !self.running),
-            sync: ripe.filter(|_| !self.pending_removal && !self.sync_running),
-            staleness_change: turn.filter(|_| !self.pending_removal && !is_new),
+            pass: if self.pending_removal || self.running { None } else { Some(pass) },
+            sync: if self.pending_removal || self.sync_running { None } else { ripe },
+            staleness_change: if self.pending_removal || is_new { None } else { turn },
             totals: SchedulerTotals {
                 units: kept,
                 sources: kept * self.task.desired.count,
@@ -161,7 +161,9 @@ impl WorkspaceEntry {
             return ahead;
         }
         let mut first = NextEvents { due_at: None, staleness_change_at: None };
-        if let Some(desired) = self.decompressed.as_ref().filter(|_| !self.schedule_outdated) {
+        if !self.schedule_outdated
+            && let Some(desired) = &self.decompressed
+        {
             for source in &mut self.sources {
                 let ahead = source.cached_next_events(desired, now);
                 first = NextEvents {
@@ -338,7 +340,7 @@ impl WorkspaceEntry {
         for n in of {
             let source = &self.sources[*n];
             let is_active = source.declared(desired).is_some_and(|(source, _)| source.suspend.is_none());
-            if let Some(trigger) = source.immediate_trigger().filter(|_| is_active) {
+            if is_active && let Some(trigger) = source.immediate_trigger() {
                 firings.entry(*n).or_insert((now, trigger));
             }
         }
@@ -352,8 +354,7 @@ impl WorkspaceEntry {
             let (declared, spec) = source.declared(&desired)?;
             Some(source.schedule_input(&desired, declared, spec))
         });
-        let Some(scheduled) = scheduled.collect::<Option<Vec<_>>>().filter(|_| !self.schedule_outdated)
-        else {
+        let (Some(scheduled), false) = (scheduled.collect::<Option<Vec<_>>>(), self.schedule_outdated) else {
             return BTreeMap::new();
         };
         let decision = schedule::due(now, &scheduled);

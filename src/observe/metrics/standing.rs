@@ -180,7 +180,7 @@ fn sources(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
     outcomes(now, out)?;
     let promised = |workspace: &WorkspaceSnapshot, index: usize| {
         let source = &workspace.declared[index];
-        source.sync.as_ref().filter(|_| source.suspend.is_none())?.stale_after
+        if source.suspend.is_some() { None } else { source.sync.as_ref()?.stale_after }
     };
     each("source_stale_after_seconds", "How old the data may become", out, &|workspace, index| {
         promised(workspace, index).map(|length| length.as_secs_f64())

@@ -172,7 +172,7 @@ fn check_moves(
         for (moved, span) in &file.moved {
             // `key = "key"` means that the source under this key has another name now.
             let stays = moved.from == moved.to;
-            if let Some(source) = declared.get(moved.from.as_str()).filter(|_| !stays) {
+            if !stays && let Some(source) = declared.get(moved.from.as_str()) {
                 let from = display_key(moved.from.as_str());
                 findings
                     .error(

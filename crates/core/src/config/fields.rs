@@ -134,7 +134,10 @@ fn wrong_type<'f, 'd, 'a>(
             format!("`{}` takes {expected}, not {}", display_key(key), node.value.type_name()),
         )
         .label(format!("expected {expected}"))
-        .maybe_help(example(key).filter(|_| expected == "a table").or_else(|| cure(expected, &node.value)))
+        .maybe_help(match example(key) {
+            Some(example) if expected == "a table" => Some(example),
+            _ => cure(expected, &node.value),
+        })
 }
 
 /// Returns how to write a value of another type as the expected one.

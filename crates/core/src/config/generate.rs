@@ -108,7 +108,7 @@ pub fn plain_name(name: &str) -> Option<String> {
         }
     }
     let plain = plain.trim_matches(['_', '-']);
-    (!plain.is_empty()).then(|| plain.to_owned())
+    if plain.is_empty() { None } else { Some(plain.to_owned()) }
 }
 
 /// Returns the name if it is valid as a bare key, else a similar unused key.

@@ -148,7 +148,7 @@ impl<'r, 'a> FileSet<'r, 'a> {
         spread(numbers.len(), &|at| {
             let mut own = DiagnosticSink::for_file(documents, &shared);
             let mut reading = file(small(numbers[at]), self.files[numbers[at]], self.settings, &mut own);
-            let units = reading.all_units().filter(|_| together == SharedWorkspaces::Unlikely);
+            let units = if together == SharedWorkspaces::Unlikely { reading.all_units() } else { None };
             let alone = match (self.settings, units.as_ref().and_then(BTreeSet::first)) {
                 (Some(settings), Some(unit)) if units.as_ref().is_some_and(|units| units.len() == 1) => {
                     assemble::assemble_single(unit, &mut reading, settings, &mut own)
@@ -265,11 +265,14 @@ impl<'r, 'a> FileSet<'r, 'a> {
         let mut settled = Vec::new();
         let mut known_units = HashMap::with_capacity(by_unit.len());
         for (unit, files) in by_unit {
-            let known =
-                || self.cached_workspace(unit, files, complete).filter(|_| !touched.contains_key(unit));
-            let fresh = fresh.remove(unit);
-            let kept = fresh.or_else(|| known().map(|(moved, desired)| (moved, desired.clone())));
-            let Some((moved, desired)) = kept else { continue };
+            let known = match fresh.remove(unit) {
+                Some(fresh) => Some(fresh),
+                None if touched.contains_key(unit) => None,
+                None => self
+                    .cached_workspace(unit, files, complete)
+                    .map(|(moved, desired)| (moved, desired.clone())),
+            };
+            let Some((moved, desired)) = known else { continue };
             let key = |n: &usize| Some((Arc::clone(&self.files[*n].path), self.files[*n].digest?));
             if files.iter().all(|n| is_sound(n) && !reported.contains(&small(*n)))
                 && let Some(files) = files.iter().map(key).collect()
@@ -295,11 +298,14 @@ impl<'r, 'a> FileSet<'r, 'a> {
                 workspaces: Arc::clone(entry.workspaces.as_ref()?),
                 weight: entry.weight,
             };
-            is_sound(n).then(|| (Arc::clone(&file.path), known))
+            if is_sound(n) { Some((Arc::clone(&file.path), known)) } else { None }
         };
         let broken = |(n, entry): (&usize, &FileEntry)| {
             let units = entry.workspaces.as_deref().map(<[WorkspaceRef]>::to_vec);
-            (!is_sound(n)).then(|| BrokenFile { file: Arc::clone(&self.files[*n].path), workspaces: units })
+            if is_sound(n) {
+                return None;
+            }
+            Some(BrokenFile { file: Arc::clone(&self.files[*n].path), workspaces: units })
         };
         ReadFile {
             workspaces: units,

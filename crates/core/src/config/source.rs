@@ -78,19 +78,22 @@ pub(super) fn read<'a>(
         }
     };
     // A source that exceeds the limit is not read further.
-    let body = fits.then(|| body(&merged, findings));
+    let body = if fits { Some(body(&merged, findings)) } else { None };
     let scope = match &body {
         Some(body) => body.scope.clone(),
         None => repo_settings::scope(&merged, findings),
     };
     let whole = settings.is_some() && templated;
-    if let Some(settings) = settings.filter(|_| templated) {
+    if templated && let Some(settings) = settings {
         check_merged(key_name, &merged, settings, header, findings);
     }
     let (file, line) = findings.place(header);
     // Depends on errors found, not on values read: a value with an error is omitted.
     let sound = findings.count() == before;
-    let desired = body.filter(|_| sound).and_then(|body| {
+    let desired = body.and_then(|body| {
+        if !sound {
+            return None;
+        }
         Some(DesiredSource {
             key: key.clone(),
             name: name.clone(),

@@ -157,7 +157,7 @@ fn sources_twice(
         let line = line_of(text, start(text, error));
         let header = text[line.clone()].trim_start().trim_start_matches('[').trim_start();
         let rest = header.strip_prefix("sources")?.trim_start();
-        rest.starts_with('.').then(|| line.start..line.start + text[line].trim_end().len())
+        if rest.starts_with('.') { Some(line.start..line.start + text[line].trim_end().len()) } else { None }
     };
     // Looking up the line of each error is quadratic in a long line, so do it for empty `sources` only.
     let first = errors.iter().take(if is_empty { MAX_ERRORS } else { 0 }).find_map(header)?;
@@ -201,7 +201,8 @@ fn report_one(document: u32, error: &Error, findings: &mut DiagnosticSink<'_, '_
 fn first_use(text: &str, at: usize) -> Option<Range<usize>> {
     let line = line_of(text, at);
     let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
-    let header = |line: &str| line.trim_start().starts_with('[').then(|| line.trim().to_owned());
+    let header =
+        |line: &str| if line.trim_start().starts_with('[') { Some(line.trim().to_owned()) } else { None };
     let repeated = &text[line.clone()];
     let mut end = line.start;
     let mut earlier = text[..line.start].split_inclusive('\n').rev().map(|line| {

@@ -210,7 +210,7 @@ fn read_workspaces(
                     None => units.push((unit, span)),
                 }
             }
-            complete.then(|| units.into_iter().map(|(unit, _)| unit).collect())
+            if complete { Some(units.into_iter().map(|(unit, _)| unit).collect()) } else { None }
         }
     }
 }

@@ -10,7 +10,7 @@ pub fn compress(bytes: &[u8]) -> Option<Box<[u8]>> {
     let mut small = Vec::with_capacity(bytes.len() + bytes.len() / 1000 + 64);
     let status =
         Compress::new(Compression::fast(), false).compress_vec(bytes, &mut small, FlushCompress::Finish);
-    matches!(status, Ok(Status::StreamEnd)).then(|| small.into())
+    if matches!(status, Ok(Status::StreamEnd)) { Some(small.into()) } else { None }
 }
 
 /// Decompresses bytes made by [`compress`].

@@ -253,7 +253,7 @@ impl SourceId {
     /// Accepts a non-empty string or a whole number.
     #[must_use]
     pub fn from_json(value: &serde_json::Value) -> Option<Self> {
-        can_be_id(value).then(|| Self(value.clone()))
+        if can_be_id(value) { Some(Self(value.clone())) } else { None }
     }
 
     /// Returns the id as it is sent to the platform.

@@ -296,7 +296,10 @@ impl LastApplied {
     /// this state.
     #[must_use]
     pub fn marker_fingerprint(&self, key: &FingerprintKey) -> Fingerprint {
-        self.stamp.filter(|_| self.key_id == key.id()).unwrap_or_else(|| self.recompute_marker(key))
+        match self.stamp {
+            Some(stamp) if self.key_id == key.id() => stamp,
+            _ => self.recompute_marker(key),
+        }
     }
 
     /// Caches the fingerprint.

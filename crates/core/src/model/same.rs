@@ -48,7 +48,7 @@ pub fn unordered(value: &Value) -> Value {
 fn normalize_number(number: &Number) -> Number {
     /// Every whole float below this limit corresponds to exactly one `i64`.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    match number.as_f64().filter(|_| number.is_f64()) {
+    match if number.is_f64() { number.as_f64() } else { None } {
         Some(float) if float.fract() == 0.0 && float.abs() < LIMIT => {
             #[expect(clippy::cast_possible_truncation, reason = "it is whole and in range")]
             let integer = float as i64;

@@ -105,7 +105,9 @@ where
     let branches = parts.map(|part| part.map_or(ValueNode::Empty, |part| part.branch(lists)));
     let mut leaves = parts;
     for (leaf, branch) in leaves.iter_mut().zip(&branches) {
-        *leaf = leaf.filter(|_| matches!(branch, ValueNode::Empty));
+        if !matches!(branch, ValueNode::Empty) {
+            *leaf = None;
+        }
     }
     if leaves.iter().any(Option::is_some) {
         each(path, leaves);

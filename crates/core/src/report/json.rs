@@ -353,7 +353,7 @@ fn attributes(unit: &WorkspacePlan, action: &Action) -> Vec<AttributeReport> {
         let sensitive = reference.is_some()
             || path.looks_secret()
             || value.as_ref().is_some_and(|value| path.exposes_secret(value));
-        AttributeReport { path, value: value.filter(|_| !sensitive), sensitive, reference }
+        AttributeReport { path, value: if sensitive { None } else { value }, sensitive, reference }
     };
     leaves.into_iter().flatten().map(report).collect()
 }
@@ -372,8 +372,8 @@ fn changes(changes: &[FieldChange]) -> Vec<ChangeReport<'_>> {
             ChangeKind::Changed => "changed",
             ChangeKind::Removed => "removed",
         },
-        before: change.before.as_ref().filter(|_| !change.sensitive),
-        after: change.after.as_ref().filter(|_| !change.sensitive),
+        before: if change.sensitive { None } else { change.before.as_ref() },
+        after: if change.sensitive { None } else { change.after.as_ref() },
         sensitive: change.sensitive,
         reference: change.reference.as_deref(),
         drift: change.drift,

@@ -79,7 +79,7 @@ pub(super) fn next(
         .into_iter()
         .map(|at| humanize::moment_in_both(at, zone, local, here.now))
         .collect();
-    (!moments.is_empty()).then(|| moments.join(", "))
+    if moments.is_empty() { None } else { Some(moments.join(", ")) }
 }
 
 /// Returns the next firings as instants.

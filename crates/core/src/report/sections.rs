@@ -56,7 +56,7 @@ impl SectionRow {
             mark,
             tone,
             key: key.to_owned(),
-            name: (name.as_str() != key).then(|| name.as_str().to_owned()),
+            name: if name.as_str() == key { None } else { Some(name.as_str().to_owned()) },
             word,
             detail: String::new(),
             nested: Vec::new(),
@@ -82,8 +82,8 @@ pub(super) fn heading(unit: &WorkspacePlan) -> Heading {
     let scope = unit.desired.scope();
     Heading {
         label: label.to_owned(),
-        id: (id != label).then(|| id.to_owned()),
-        scope: (*scope != Scope::default()).then(|| scope.as_str().to_owned()),
+        id: if id == label { None } else { Some(id.to_owned()) },
+        scope: if *scope == Scope::default() { None } else { Some(scope.as_str().to_owned()) },
     }
 }
 
@@ -325,7 +325,7 @@ fn of_unchecked(unchecked: &Unchecked) -> SectionRow {
 fn of_withheld(withheld: &Withheld, with_advice: bool) -> SectionRow {
     let mut row = SectionRow::new("!", Color::Magenta, withheld.source.as_str(), &withheld.name, "withheld");
     row.detail.clone_from(&withheld.reason);
-    if let Some(allow) = withheld.allow.as_ref().filter(|_| with_advice) {
+    if with_advice && let Some(allow) = &withheld.allow {
         row.note(format!("to allow: {allow}"));
     }
     let marked = has_mixed_drift(&withheld.changes);
@@ -351,7 +351,9 @@ fn unmanaged(unit: &WorkspacePlan, verbose: bool, rows: &mut Vec<SectionRow>) {
     rows.extend(
         all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(unit, source, index == 0)),
     );
-    if let Some(last) = rows.last_mut().filter(|_| shown < all.len()) {
+    if shown < all.len()
+        && let Some(last) = rows.last_mut()
+    {
         last.note(format!("and {} more; `-v` shows them", humanize::number(all.len() - shown)));
     }
 }
@@ -359,10 +361,10 @@ fn unmanaged(unit: &WorkspacePlan, verbose: bool, rows: &mut Vec<SectionRow>) {
 fn of_unmanaged(unit: &WorkspacePlan, source: &Unmanaged, with_advice: bool) -> SectionRow {
     let mut row = SectionRow::new("?", Color::Dim, source.name.as_str(), &source.name, "unmanaged");
     let address = escape::shell(&format!("{}/{}", unit.desired.label(), source.name));
-    row.detail = match address.filter(|_| with_advice) {
-        Some(address) => format!("left alone; `wellspring pull {address}` takes it over"),
+    row.detail = match address {
+        Some(address) if with_advice => format!("left alone; `wellspring pull {address}` takes it over"),
         None if with_advice => "left alone; declare it to take it over".to_owned(),
-        None => "left alone".to_owned(),
+        _ => "left alone".to_owned(),
     };
     row
 }

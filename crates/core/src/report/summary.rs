@@ -211,7 +211,7 @@ pub(super) fn mentions_unchanged(sum: &Summary) -> bool {
 /// Writes "No changes" only if everything was compared.
 fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
     let rest = sentence(left_over(sum, sum.unchecked));
-    let up_to_date = (sum.unchanged > 0).then(|| up_to_date(plan, sum));
+    let up_to_date = if sum.unchanged > 0 { Some(up_to_date(plan, sum)) } else { None };
     match (sum.has_problems(), up_to_date, rest.is_empty()) {
         (true, None, _) => format!("Nothing planned: {rest}."),
         (true, Some(up_to_date), _) => format!("Nothing planned: {rest}. {up_to_date}."),
@@ -246,16 +246,16 @@ fn left_over(sum: &Summary, unchecked: usize) -> Vec<Option<String>> {
         counted(sum.rejected_files, "file").map(|files| format!("{files} rejected")),
         counted(sum.failed_tests, "connection test").map(|tests| format!("{tests} failed")),
         counted(sum.orphaned_workspaces, "workspace").map(|orphans| format!("{orphans} no longer declared")),
-        sum.unknown_ownership.then(|| "ownership unknown (no state)".to_owned()),
+        if sum.unknown_ownership { Some("ownership unknown (no state)".to_owned()) } else { None },
     ]
 }
 
 fn nonzero_count(n: usize, what: &str) -> Option<String> {
-    (n > 0).then(|| format!("{} {what}", humanize::number(n)))
+    if n > 0 { Some(format!("{} {what}", humanize::number(n))) } else { None }
 }
 
 fn counted(n: usize, noun: &str) -> Option<String> {
-    (n > 0).then(|| humanize::count(n, noun))
+    if n > 0 { Some(humanize::count(n, noun)) } else { None }
 }
 
 fn sentence(parts: Vec<Option<String>>) -> String {

@@ -25,9 +25,10 @@ pub fn table(headers: &[&str], rows: &[Vec<String>], look: &Style) -> String {
         (0..columns).map(|index| TableColumn::of(index, &header, &rows)).collect();
     let layout = TableLayout::fit(columns, look.width);
     let mut out = String::new();
-    let bold = layout.lines(&header).into_iter().map(|line| Color::Bold.paint(&line, look.color));
+    let header = if header.is_empty() { Vec::new() } else { layout.lines(&header) };
+    let bold = header.into_iter().map(|line| Color::Bold.paint(&line, look.color));
     let lines = rows.iter().flat_map(|row| layout.lines(row));
-    for line in bold.filter(|_| !header.is_empty()).chain(lines) {
+    for line in bold.chain(lines) {
         out.push_str(&line);
         out.push('\n');
     }

@@ -179,9 +179,9 @@ pub(super) fn remainder(plan: &Plan, outcomes: Option<&[ApplyOutcome]>) -> Optio
         .filter(|(n, _)| *n > 0)
         .map(|(n, what)| format!("{} {what}", humanize::number(n)))
         .collect();
-    let counted = (!counted.is_empty()).then(|| format!("{}.", counted.join(", ")));
+    let counted = if counted.is_empty() { None } else { Some(format!("{}.", counted.join(", "))) };
     let sentences: Vec<String> = [counted, unreadable(plan)].into_iter().flatten().collect();
-    (!sentences.is_empty()).then(|| sentences.join(" "))
+    if sentences.is_empty() { None } else { Some(sentences.join(" ")) }
 }
 
 fn unreadable(plan: &Plan) -> Option<String> {
@@ -200,5 +200,9 @@ fn unreadable(plan: &Plan) -> Option<String> {
     if rest > 0 {
         parts.push(humanize::count(rest, "other field"));
     }
-    (!parts.is_empty()).then(|| format!("Not readable from the platform: {}.", humanize::list(&parts)))
+    if parts.is_empty() {
+        None
+    } else {
+        Some(format!("Not readable from the platform: {}.", humanize::list(&parts)))
+    }
 }

@@ -111,8 +111,11 @@ impl Cron {
             return Some((hour, minute + left_in_hour.trailing_zeros()));
         }
         let later = self.hours >> (hour + 1);
-        (later != 0 && self.minutes != 0)
-            .then(|| (hour + 1 + later.trailing_zeros(), self.minutes.trailing_zeros()))
+        if later != 0 && self.minutes != 0 {
+            Some((hour + 1 + later.trailing_zeros(), self.minutes.trailing_zeros()))
+        } else {
+            None
+        }
     }
 
     fn time_at_or_before(&self, hour: u32, minute: u32) -> Option<(u32, u32)> {
@@ -121,7 +124,7 @@ impl Cron {
             return Some((hour, passed_in_hour.ilog2()));
         }
         let earlier = self.hours & ((1 << hour) - 1);
-        (earlier != 0 && self.minutes != 0).then(|| (earlier.ilog2(), self.minutes.ilog2()))
+        if earlier != 0 && self.minutes != 0 { Some((earlier.ilog2(), self.minutes.ilog2())) } else { None }
     }
 }
 

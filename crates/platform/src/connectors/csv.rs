@@ -388,9 +388,10 @@ impl<'c> CsvRecords<'c> {
             Some((start, rest)) if start.eq_ignore_ascii_case(b"sep=") => rest.first().copied(),
             _ => None,
         };
-        let Some(named) = named.filter(|_| self.first_line == 1 && (tab || line.len() == 5)) else {
+        let Some(named) = named else { return Ok(false) };
+        if self.first_line != 1 || !(tab || line.len() == 5) {
             return Ok(false);
-        };
+        }
         if self.csv.delimiter_given && named != self.dialect.delimiter {
             return Err(self.csv.named.content_error(format!(
                 "its first line names the delimiter \"{}\", and \"delimiter\" another one",

@@ -213,7 +213,9 @@ impl<'f> AppendOnlyReader<'f> {
 
     /// Reads the next part of the file, unless the read must end.
     fn fill(&mut self) -> Result<(), ReadError> {
-        if let Some(reason) = self.named.reach.stop().filter(|_| self.content.buffer().is_empty()) {
+        if self.content.buffer().is_empty()
+            && let Some(reason) = self.named.reach.stop()
+        {
             return Err(reason);
         }
         self.content.fill_buf().map(|_| ()).map_err(|error| self.named.unreadable(&error))

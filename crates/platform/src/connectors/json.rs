@@ -281,7 +281,10 @@ impl JsonLines<'_> {
             }
             self.read += 1;
             let first = self.read == 1;
-            let text = self.line.strip_prefix(b"\xef\xbb\xbf").filter(|_| first).unwrap_or(&self.line);
+            let text = match self.line.strip_prefix(b"\xef\xbb\xbf") {
+                Some(text) if first => text,
+                _ => &self.line,
+            };
             let text = text.trim_ascii_end();
             if text.is_empty() {
                 if ended {

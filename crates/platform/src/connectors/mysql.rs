@@ -111,14 +111,18 @@ impl Engine for MySql {
             let [schema, table, column, shown, nullable, of, key, collation] = line;
             let form = forms.get(&table)?;
             let view = form.ends_with("VIEW");
-            let primary = (key == "PRI" && !view).then(|| {
+            let primary = if key == "PRI" && !view {
                 let part = primary.get(&table).and_then(|parts| Some((parts.len(), parts.get(&column)?)));
-                let unseen = Primary { columns: usize::MAX, same: Same::Unknown };
-                part.map_or(unseen, |(columns, prefix)| {
-                    let same = same_key(&of, &collation, &Self::quoted(&column), prefix);
-                    Primary { columns, same }
+                Some(match part {
+                    Some((columns, prefix)) => {
+                        let same = same_key(&of, &collation, &Self::quoted(&column), prefix);
+                        Primary { columns, same }
+                    }
+                    None => Primary { columns: usize::MAX, same: Same::Unknown },
                 })
-            });
+            } else {
+                None
+            };
             Some(CatalogLine {
                 prefixed: false,
                 type_name: json.kind(&table, &column, of, &collation, view),
@@ -160,7 +164,11 @@ impl Engine for MySql {
             && value.bytes().all(|sign| sign.is_ascii_digit() || matches!(sign, b'-' | b'.' | b'e' | b'+'));
         match kind {
             ValueKind::Integer | ValueKind::Real | ValueKind::Single | ValueKind::Decimal => {
-                number.then(|| value.to_owned())
+                if number {
+                    Some(value.to_owned())
+                } else {
+                    None
+                }
             }
             ValueKind::Bytes => None,
             _ => Some(text(value)),

@@ -125,7 +125,7 @@ impl Engine for Postgres {
 
     fn literal(kind: &ValueKind, value: &str) -> Option<String> {
         // The literal takes the type of the compared column. The key of an empty table is empty.
-        (*kind != ValueKind::Integer || !value.is_empty()).then(|| text(value))
+        if *kind == ValueKind::Integer && value.is_empty() { None } else { Some(text(value)) }
     }
 
     fn column_reader(of: &str, quoted: &str) -> ColumnReader {

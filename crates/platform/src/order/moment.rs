@@ -191,7 +191,7 @@ fn digits(text: &str) -> (&str, &str) {
 /// Parses one or two digits.
 fn short(text: &str) -> Option<(u32, &str)> {
     let (number, rest) = digits(text);
-    (number.len() <= 2).then(|| number.parse().ok())?.map(|number| (number, rest))
+    if number.len() <= 2 { Some((number.parse().ok()?, rest)) } else { None }
 }
 
 /// Days since 1970 in the Gregorian calendar with a year 0.

@@ -36,7 +36,7 @@ pub(super) fn compare(one: &str, other: &str) -> Option<Ordering> {
             (Some(one), Some(other)) if one == other => {}
             (Some(one), Some(other)) => {
                 let words = !has_digit(one) && !has_digit(other);
-                return (words || one.len() == other.len()).then(|| one.cmp(other));
+                return if words || one.len() == other.len() { Some(one.cmp(other)) } else { None };
             }
             (None, Some(_)) => return Some(Ordering::Less),
             (Some(_), None) => return Some(Ordering::Greater),

@@ -37,7 +37,7 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
                     let declared = (0..4).filter(|n| declared >> n & 1 == 1);
                     let texts: Vec<String> = declared.map(|n| text(n, dice(9))).collect();
                     let barred = RemovalBlock { code: WithheldReason::Unsettled, reason: String::new() };
-                    let barred = Some(&barred).filter(|_| dice(2) == 0);
+                    let barred = if dice(2) == 0 { Some(&barred) } else { None };
                     board.set_workspaces(
                         tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>()),
                         barred,
@@ -51,7 +51,7 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
                         succeeded: dice(3) > 0,
                         unauthorized: dice(6) == 0,
                         waits_for_sync: dice(3) == 0,
-                        records: Some(records).filter(|_| dice(4) > 0),
+                        records: if dice(4) > 0 { Some(records) } else { None },
                         ..PassResult::default()
                     };
                     let unauthorized = ended.unauthorized;

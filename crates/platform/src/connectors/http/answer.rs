@@ -206,7 +206,7 @@ fn only_list(fields: &RawBody<'_>) -> Option<String> {
     let mut lists = fields.iter().filter(|(name, raw)| is_candidate(name, raw));
     let (name, _) = lists.next()?;
     let alone = lists.next().is_none() && fields.keys().all(|other| other == name || is_beside(other));
-    alone.then(|| name.clone())
+    if alone { Some(name.clone()) } else { None }
 }
 
 fn is_list_of_objects(raw: &RawValue) -> bool {

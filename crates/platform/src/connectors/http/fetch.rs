@@ -136,9 +136,10 @@ impl<'a> Calls<'a> {
                 }
             };
             let wait = asked.unwrap_or_else(|| INITIAL_BACKOFF.saturating_mul(1 << (attempt - 1)));
-            let Some(left) = self.wait_budget.checked_sub(wait).filter(|_| attempt < most) else {
+            let Some(left) = self.wait_budget.checked_sub(wait) else { return Err(failure) };
+            if attempt >= most {
                 return Err(failure);
-            };
+            }
             self.wait_budget = left;
             attempt += 1;
             self.block_on(async { tokio::time::sleep(wait).await })?;
@@ -314,7 +315,9 @@ fn connect_error(error: reqwest::Error) -> FetchError {
         reasons.push_str(&error.to_string().to_ascii_lowercase());
         cause = error.source();
     }
-    if let Some(variable) = socks_proxy_variable().filter(|_| reasons.contains("socks")) {
+    if reasons.contains("socks")
+        && let Some(variable) = socks_proxy_variable()
+    {
         return FetchError::Permanent(ReadError::new(format!(
             "the variable {variable} names a SOCKS proxy, which is not supported; name an HTTP proxy there, or unset it"
         )));

@@ -126,7 +126,7 @@ impl Paging {
     /// A page that was read before ends the read (false), or is an error.
     pub(super) fn admit(&self, walk: &PageWalk, page: &PageContent) -> Result<bool, ReadError> {
         let number = walk.pages + 1;
-        let Some(before) = walk.digests.get(&page.digest).filter(|_| page.count > 0) else {
+        let (Some(before), 1..) = (walk.digests.get(&page.digest), page.count) else {
             self.check_overlap(walk, page)?;
             return Ok(true);
         };
@@ -201,7 +201,9 @@ impl Paging {
         let total = signs.total.as_ref().map(|(_, total)| *total);
         walk.total = signs.total.clone();
         walk.page_total = signs.pages.as_ref().map(|(_, pages)| *pages).or(walk.page_total);
-        if let Some(field) = signs.not_first.as_ref().filter(|_| walk.pages == 1) {
+        if walk.pages == 1
+            && let Some(field) = &signs.not_first
+        {
             let first = self.first_number.saturating_sub(1);
             return Err(ReadError::new(format!(
                 "\"{field}\" says that the first answer is not the first page; write first_page = {first}"

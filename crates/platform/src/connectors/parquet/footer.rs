@@ -51,8 +51,11 @@ fn footer(file: &File) -> Option<Vec<u8>> {
     let mut tail = [0; TAIL as usize];
     file.read_exact_at(&mut tail, length.checked_sub(TAIL)?).ok()?;
     let (size, magic) = tail.split_first_chunk::<4>()?;
+    if magic != MAGIC {
+        return None;
+    }
     let size = u64::from(u32::from_le_bytes(*size));
-    let start = (length - TAIL).checked_sub(size).filter(|_| magic == MAGIC)?;
+    let start = (length - TAIL).checked_sub(size)?;
     let mut footer = vec![0; usize::try_from(size).ok()?];
     file.read_exact_at(&mut footer, start).ok()?;
     Some(footer)

@@ -173,8 +173,9 @@ impl Building {
     /// element. These rules of the format distinguish them.
     fn list(&mut self, list: &Type, only: &TypePtr, defined: i16, repeated: i16) -> Result<SchemaNode> {
         let named = only.name() == "array" || only.name() == format!("{}_tuple", list.name());
-        let inner = match only.is_group().then(|| only.get_fields()) {
-            Some([element]) if !named && repetition(element) != Repetition::REPEATED => {
+        let elements = if only.is_group() { only.get_fields() } else { &[] };
+        let inner = match elements {
+            [element] if !named && repetition(element) != Repetition::REPEATED => {
                 self.node(element, defined, repeated)?
             }
             _ => self.required(only, defined, repeated)?,

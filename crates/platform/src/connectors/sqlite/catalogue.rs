@@ -165,8 +165,10 @@ fn key(
     let found: Vec<(Option<String>, String)> = found.collect::<Result<_, _>>()?;
     let primary: Vec<_> = columns.iter().filter(|column| column.3 > 0).collect();
     if found.is_empty() {
-        let place = columns.iter().position(|column| column.3 > 0);
-        return Ok(place.filter(|_| primary.len() == 1).map_or(SqliteKey::Content, SqliteKey::Number));
+        return Ok(match columns.iter().position(|column| column.3 > 0) {
+            Some(place) if primary.len() == 1 => SqliteKey::Number(place),
+            _ => SqliteKey::Content,
+        });
     }
     let part = |(name, collation): (Option<String>, String)| {
         let place = columns.iter().position(|column| Some(&column.0) == name.as_ref())?;

@@ -44,7 +44,7 @@ impl SqliteSession {
         // is empty, everything is in the file itself: read it as immutable, and let `finish` verify
         // that it did not change.
         let logged = header.get(18..20) == Some(&[2, 2]);
-        let still = (logged && is_wal_empty(&path)).then(|| stamp(&about));
+        let still = if logged && is_wal_empty(&path) { Some(stamp(&about)) } else { None };
         let connection = connect(&path, still.is_some()).map_err(|error| failure(named, None, &error))?;
         let watch = interrupt_on_stop(named, &connection, limit);
         Ok(Self { connection, path, unchanged_stamp: still, watch })
