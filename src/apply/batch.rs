@@ -93,7 +93,7 @@ async fn handle_refusal(
     let refusal = if sent == 1 { format!("{}; ", error_chain(error)) } else { String::new() };
     let because =
         format!("{refusal}an unmanaged source of this name is on the platform now; the next pass decides");
-    mark_not_applied(run, taken.into_iter().map(|action| (action, because.clone()))).await?;
+    mark_refused(run, &taken, &because, error).await?;
     if sent > 1 && matches!(classify(error), FailureClass::Bisect) {
         bisect(batches, rest);
         return Ok(());
@@ -107,7 +107,25 @@ async fn handle_refusal(
     {
         run.quarantine(ready.action, &why).await?;
     }
-    mark_not_applied(run, rest.iter().map(|ready| (ready.action, why.clone()))).await
+    let rest: Vec<usize> = rest.iter().map(|ready| ready.action).collect();
+    mark_refused(run, &rest, &why, error).await
+}
+
+/// Closes refused connects.
+///
+/// An intermediary may refuse a request that the platform carried out, and the list may show that later. Only a
+/// conflict of names is the platform's own answer.
+async fn mark_refused(
+    run: &mut ApplyRun<'_>,
+    actions: &[usize],
+    why: &str,
+    error: &RemoteError,
+) -> Result<(), WorkspaceError> {
+    if !is_conflict(error) {
+        let numbers = actions.iter().filter_map(|action| run.intents.of(*action)).collect();
+        run.abandon_connects(&numbers).await?;
+    }
+    mark_not_applied(run, actions.iter().map(|action| (*action, why.to_owned()))).await
 }
 
 /// A row to clean up.

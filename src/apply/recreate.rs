@@ -140,8 +140,7 @@ async fn replace_or_restore(
         before: vec![old.clone()],
         declared: run.declaration(action),
     };
-    let closed = run.close_intents_of(ready.action);
-    run.commit(closed.into_iter().collect()).await?;
+    run.abandon_connects(&run.intents.of(ready.action).into_iter().collect()).await?;
     run.record(vec![Some(ready.action)], vec![restore]).await?;
     // Without quarantine the next pass would remove and restore the source again.
     run.quarantine(ready.action, &error).await?;

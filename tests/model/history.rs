@@ -89,6 +89,11 @@ impl History {
         history
     }
 
+    /// Sets the value of the variable that the declared secrets refer to.
+    pub(crate) fn set_password(&self, value: &str) {
+        *self.password.lock().unwrap() = Some(value.to_owned());
+    }
+
     fn of(seed: u64, chance: Chance, semantics: Semantics, tree: DesiredWorkspace, is_logged: bool) -> Self {
         let world = World::new(semantics, Chance::new(seed ^ 0xabcd), is_logged);
         let mut history = Self {

@@ -1,12 +1,12 @@
 //! One declared source with everything known about its name.
 
 use super::additions::{AdditionCount, ByPlatform};
-use super::recovery::is_accepted_writer;
+use super::recovery::{is_accepted_writer, unconfirmed_connects};
 use super::{
     Action, ActionKind, FieldDiff, MAX_DRIFT_CORRECTIONS, PlanInput, SecretState, Step, Withheld,
     WithheldReason, WorkspacePlan, compare,
 };
-use crate::model::{DesiredSource, ManagedSource, ObservedSource, SourceLocation};
+use crate::model::{DesiredSource, LastApplied, ManagedSource, ObservedSource, SourceLocation};
 use std::sync::Arc;
 
 /// A declared source with everything known about its name.
@@ -32,6 +32,10 @@ impl<'a> SourceCase<'a> {
         Self { input, index, source, rows, owned: input.inventory.managed.get(&source.name), by_platform }
     }
 
+    /// Compares the source with its row.
+    ///
+    /// If nothing differs, connects count whose response was lost and whose values the row may hold without showing
+    /// them.
     pub(super) fn compare(
         &self,
         owned: &ManagedSource,
@@ -42,10 +46,17 @@ impl<'a> SourceCase<'a> {
             Some(SecretState::Resolved(secrets)) => Some(secrets),
             _ => None,
         };
-        let mut comparison = compare(self.source, &owned.applied, secrets, row, self.input.key);
+        let with = |applied: &LastApplied| compare(self.source, applied, secrets, row, self.input.key);
+        let mut comparison = with(&owned.applied);
         let kind = &owned.applied.definition.kind;
         tally.count(kind, &comparison);
         self.by_platform.remove_platform_changes(kind, &mut comparison);
+        // Another row of the name may be that of the lost connect.
+        if comparison.changes.is_empty() && self.rows.len() == 1 {
+            let mut lost = unconfirmed_connects(owned, row).map(|applied| with(applied).changes);
+            comparison.changes = lost.find(|changes| !changes.is_empty()).unwrap_or_default();
+            comparison.unconfirmed = !comparison.changes.is_empty();
+        }
         comparison
     }
 

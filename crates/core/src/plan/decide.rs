@@ -308,6 +308,9 @@ fn summarize_changes(comparison: &FieldDiff) -> String {
         roots.dedup();
         roots.join(" and ")
     };
+    if comparison.unconfirmed {
+        return format!("{} may be that of a connect whose response was lost", roots(false));
+    }
     match (roots(false), roots(true)) {
         (changed, drifted) if drifted.is_empty() => format!("{changed} changed"),
         (changed, drifted) if changed.is_empty() => format!("{drifted} changed on the platform"),

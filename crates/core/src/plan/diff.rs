@@ -54,6 +54,8 @@ pub struct FieldDiff {
     pub unreadable: Vec<FieldPath>,
     /// True if the platform returns keys that are not declared.
     pub undeclared_keys: bool,
+    /// True if `changes` are those to a connect without a response, which the row may hold.
+    pub unconfirmed: bool,
     /// Fields that others added since our last write; also in `changes`.
     pub added: BTreeMap<FieldPath, Fingerprint>,
     /// True if others removed our ownership marker since our last write.

@@ -22,8 +22,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-pub(super) use sent_connects::is_accepted_writer;
 pub use sent_connects::with_sent_names;
+pub(super) use sent_connects::{is_accepted_writer, unconfirmed_connects};
 pub use unproven::UNPROVEN_PERIOD;
 
 /// The inventory, corrected by the listing.

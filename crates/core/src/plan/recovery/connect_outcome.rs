@@ -57,6 +57,20 @@ impl OpenConnect<'_> {
         row.echo.fingerprint.as_deref().is_some_and(|shown| self.marker.eq_hex(shown))
     }
 
+    /// Returns true if our marker on this older row proves that the connect updated it in place.
+    ///
+    /// An earlier connect may have left the same marker on a superseded row.
+    fn is_updated(&self, row: &ObservedSource, key: &FingerprintKey) -> bool {
+        let previous = self.owned.map(|owned| &owned.applied);
+        let bore_it = self.owned.is_some_and(|owned| {
+            owned.id != row.id && owned.sent.iter().any(|sent| sent.stamp == self.marker)
+        });
+        row.id.is_some()
+            && self.has_our_marker(row)
+            && !bore_it
+            && was_applied(self.applied, &self.marker, previous, row, key)
+    }
+
     /// Returns the listed ids that had the name before and are managed.
     fn older_ids(&self, rows: &[&ObservedSource]) -> Vec<SourceId> {
         let ours = |id: &&SourceId| {
@@ -100,19 +114,9 @@ pub(super) fn connect_outcome<'a>(
             return sent.created_as(row, rows);
         }
         // Our marker on a new row, or in place of another on the old row, proves as much.
-        let proves = |row: &&&ObservedSource| {
-            row.id.is_some()
-                && sent.has_our_marker(row)
-                && (sent.is_new(row)
-                    || was_applied(
-                        sent.applied,
-                        &sent.marker,
-                        sent.owned.map(|owned| &owned.applied),
-                        row,
-                        key,
-                    ))
-        };
-        if let Some(row) = rows.iter().find(proves) {
+        let is_created =
+            |row: &ObservedSource| row.id.is_some() && sent.is_new(row) && sent.has_our_marker(row);
+        if let Some(row) = rows.iter().find(|row| is_created(row) || sent.is_updated(row, key)) {
             return sent.created_as(row, rows);
         }
         if sent.is_awaited() {
@@ -175,14 +179,8 @@ fn find_without_id<'a>(
             }
         }
         ([], _) => {
-            let proves = |row: &&&ObservedSource| {
-                let previous = sent.owned.map(|owned| &owned.applied);
-                row.id.is_some()
-                    && !sent.is_new(row)
-                    && sent.has_our_marker(row)
-                    && was_applied(sent.applied, &sent.marker, previous, row, key)
-            };
-            rows.iter().find(proves).map_or_else(nothing, |row| sent.created_as(row, rows))
+            let updated = rows.iter().find(|row| !sent.is_new(row) && sent.is_updated(row, key));
+            updated.map_or_else(nothing, |row| sent.created_as(row, rows))
         }
         // A row without an id cannot be distinguished from one that existed before.
         ([new], _) if rows.len() == 1 || rows.iter().all(|row| row.id.is_some()) => {

@@ -2,7 +2,7 @@
 //!
 //! Consists of fingerprints, ids from responses, older ids and forgotten sources.
 
-use super::connect_outcome::shows_another;
+use super::connect_outcome::{could_be_ours, shows_another};
 use super::{InventoryUpdate, MAX_REQUEST_DELAY, Recovered, is_superseded};
 use crate::model::{
     DeclarationHash, Fingerprint, FingerprintKey, Forgotten, Former, Intent, IntentKind, Inventory,
@@ -334,6 +334,27 @@ fn is_connected_by_us(owned: &ManagedSource, row: &ObservedSource, now: Timestam
     };
     let former = |former: &Former| lately(former.since) && row.id.as_ref() == Some(&former.id);
     owned.sent.iter().any(sent) || owned.former.iter().any(former)
+}
+
+/// Returns the connects without a confirmed outcome whose values this row may hold, the last one first.
+///
+/// Such a connect may have taken effect in place, and a row that returns neither marker nor secrets does not
+/// show that. A connect that was confirmed later has replaced the values of those before it.
+pub(in crate::plan) fn unconfirmed_connects<'a>(
+    owned: &'a ManagedSource,
+    row: &'a ObservedSource,
+) -> impl Iterator<Item = &'a LastApplied> {
+    let confirmed = owned.sent.iter().rposition(|sent| sent.applied.is_none());
+    let after = confirmed.map_or(0, |place| place + 1);
+    owned.sent.iter().enumerate().rev().filter_map(move |(place, sent)| {
+        let applied = sent.applied.as_deref()?;
+        let may_hold = match &row.echo.fingerprint {
+            Some(_) => has_marker(row, &sent.stamp),
+            None => place >= after && could_be_ours(applied, row),
+        };
+        let is_another = sent.id.is_some() && sent.id != row.id;
+        if may_hold && !is_another { Some(applied) } else { None }
+    })
 }
 
 /// Returns true if this state wrote the source, or is the one it was adopted from.

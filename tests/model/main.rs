@@ -3,25 +3,18 @@
 //! Projects are random, the platform settles every open question at random, and there are network faults,
 //! changes by others, and kills. The invariants must hold after each step, and once the faults stop.
 //!
-//! `WELLSPRING_MODEL_HISTORIES=N` runs another number of histories, `WELLSPRING_MODEL_SEED=S` replays one. A
-//! million, outside CI: `WELLSPRING_MODEL_HISTORIES=1000000 cargo test --release --test model whatever --
-//! --nocapture`.
+//! `WELLSPRING_MODEL_HISTORIES=N` runs another number of histories, `WELLSPRING_MODEL_SEED=S` replays one, and both
+//! run `N` from `S` on. A million, outside CI: `WELLSPRING_MODEL_HISTORIES=1000000 cargo test --release --test
+//! model whatever -- --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
-#[path = "model/cases.rs"]
 mod cases;
-#[path = "model/chance.rs"]
 mod chance;
-#[path = "model/history.rs"]
 mod history;
-#[path = "model/plans.rs"]
 mod plans;
-#[path = "model/tree.rs"]
 mod tree;
-#[path = "model/wire.rs"]
 mod wire;
-#[path = "model/world.rs"]
 mod world;
 
 use std::collections::BTreeMap;
@@ -35,11 +28,10 @@ const HISTORIES: u64 = 2_500;
 #[test]
 fn whatever_happens_the_invariants_hold() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let seeds = match number("WELLSPRING_MODEL_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("WELLSPRING_MODEL_HISTORIES").unwrap_or(HISTORIES),
-    };
-    run(seeds);
+    let first = number("WELLSPRING_MODEL_SEED");
+    let histories = number("WELLSPRING_MODEL_HISTORIES").unwrap_or(first.map_or(HISTORIES, |_| 1));
+    let first = first.unwrap_or_default();
+    run(first..first + histories);
 }
 
 /// What histories came to.
