@@ -26,11 +26,12 @@ pub(super) async fn connect(
     let mut batches = split(ready, run.apply.batch, |ready| {
         size(&ready.source, ready.applied.definition.json().get(), run.apply.batch)
     });
-    while let Some(batch) = batches.pop() {
+    while let Some(mut batch) = batches.pop() {
         if (run.apply.stopping)() {
             not_started(run, batch.iter().map(|ready| ready.action)).await?;
             continue;
         }
+        set_aside_conflicts(run, &mut batch, "").await?;
         let Some(sources) = NonEmpty::from_vec(batch.iter().map(|ready| &*ready.source).collect()) else {
             continue;
         };
@@ -85,47 +86,53 @@ async fn handle_refusal(
     let mut rest = batch;
     rest.iter().for_each(|ready| drop(run.unknown_outcomes.remove(&ready.action)));
     rest.retain(|ready| run.outcome.results[ready.action] == ActionResult::Open);
-    let is_taken = |ready: &mut PreparedConnect| {
-        let action = &run.plan.actions[ready.action];
-        matches!(action.step, Step::Connect { .. }) && run.conflicting_names.contains(&action.name)
-    };
-    let taken: Vec<usize> = rest.extract_if(.., is_taken).map(|ready| ready.action).collect();
-    let refusal = if sent == 1 { format!("{}; ", error_chain(error)) } else { String::new() };
-    let because =
-        format!("{refusal}an unmanaged source of this name is on the platform now; the next pass decides");
-    mark_refused(run, &taken, &because, error).await?;
     if sent > 1 && matches!(classify(error), FailureClass::Bisect) {
         bisect(batches, rest);
         return Ok(());
     }
+    let why = error_chain(error);
+    set_aside_conflicts(run, &mut rest, &format!("{why}; ")).await?;
     if is_conflict(error) && recreate::may_recreate(run, &rest) {
         return recreate::recreate(run, rest).await;
     }
-    let why = error_chain(error);
     if is_conflict(error)
         && let [ready] = rest.as_slice()
     {
         run.quarantine(ready.action, &why).await?;
     }
-    let rest: Vec<usize> = rest.iter().map(|ready| ready.action).collect();
-    mark_refused(run, &rest, &why, error).await
+    if !is_conflict(error) {
+        keep_evidence(run, &rest).await?;
+    }
+    mark_not_applied(run, rest.iter().map(|ready| (ready.action, why.clone()))).await
 }
 
-/// Closes refused connects.
+/// Gives up connects of names that unmanaged sources have by now; the next pass decides about these.
+async fn set_aside_conflicts(
+    run: &mut ApplyRun<'_>,
+    batch: &mut Vec<PreparedConnect>,
+    refusal: &str,
+) -> Result<(), WorkspaceError> {
+    let is_taken = |ready: &mut PreparedConnect| {
+        let action = &run.plan.actions[ready.action];
+        matches!(action.step, Step::Connect { .. }) && run.conflicting_names.contains(&action.name)
+    };
+    let taken: Vec<PreparedConnect> = batch.extract_if(.., is_taken).collect();
+    if taken.is_empty() {
+        return Ok(());
+    }
+    keep_evidence(run, &taken).await?;
+    let why =
+        format!("{refusal}an unmanaged source of this name is on the platform now; the next pass decides");
+    mark_not_applied(run, taken.iter().map(|ready| (ready.action, why.clone()))).await
+}
+
+/// Closes refused connects that may have been carried out nevertheless.
 ///
 /// An intermediary may refuse a request that the platform carried out, and the list may show that later. Only a
 /// conflict of names is the platform's own answer.
-async fn mark_refused(
-    run: &mut ApplyRun<'_>,
-    actions: &[usize],
-    why: &str,
-    error: &RemoteError,
-) -> Result<(), WorkspaceError> {
-    if !is_conflict(error) {
-        let numbers = actions.iter().filter_map(|action| run.intents.of(*action)).collect();
-        run.abandon_connects(&numbers).await?;
-    }
-    mark_not_applied(run, actions.iter().map(|action| (*action, why.to_owned()))).await
+async fn keep_evidence(run: &mut ApplyRun<'_>, refused: &[PreparedConnect]) -> Result<(), WorkspaceError> {
+    let numbers = refused.iter().filter_map(|ready| run.intents.of(ready.action)).collect();
+    run.abandon_connects(&numbers).await
 }
 
 /// A row to clean up.

@@ -163,10 +163,9 @@ impl ApplyRun<'_> {
         self.commit(changes).await
     }
 
-    /// Returns the names of open connects that unmanaged rows have.
+    /// Returns the names of open actions that unmanaged rows have.
     fn find_conflicting_names(&self, listing: &[ObservedSource]) -> BTreeSet<SourceName> {
-        let open: BTreeSet<&SourceName> =
-            self.inventory.intents.values().map(|intent| &intent.name).collect();
+        let open: BTreeSet<&SourceName> = self.open().map(|(_, action)| &action.name).collect();
         let is_ours = |row: &ObservedSource| {
             self.inventory.managed.get(&row.name).is_some_and(|owned| {
                 owned.id == row.id || row.id.iter().any(|id| owned.superseded.contains(id))

@@ -616,8 +616,15 @@ fn adopted(world: &mut World, desired: &DesiredWorkspace, index: usize, id: Opti
         .filter(|row| id.is_none_or(|id| world.id(row.number) == *id))
         .cloned()
         .collect();
-    if source.adopt.unwrap_or(desired.policy.adopt) == Adopt::Never {
-        world.breaches.push(format!("I1: {} is adopted against the policy", source.name));
+    match source.adopt.unwrap_or(desired.policy.adopt) {
+        Adopt::Never => world.breaches.push(format!("I1: {} is adopted against the policy", source.name)),
+        // Exemption: a row adopted by its name only may have any content.
+        Adopt::ByName => {
+            let numbers: Vec<u64> = rows.iter().map(|row| row.number).collect();
+            let adopted = world.rows.iter_mut().filter(|row| numbers.contains(&row.number));
+            adopted.for_each(|row| row.disturbed = true);
+        }
+        Adopt::Identical | Adopt::Replace => {}
     }
     world.ours.extend(rows.iter().map(|row| row.number));
     world.ours.extend(id.and_then(|id| world.number_of(id)));

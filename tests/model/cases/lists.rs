@@ -247,3 +247,16 @@ fn a_marker_that_a_superseded_row_bore_before_is_no_proof_of_a_replacement() {
         assert_eq!(hosts(history), ["h1"]);
     });
 }
+
+#[test]
+fn the_rest_of_a_refused_batch_overwrites_nothing_that_a_list_shows_by_then() {
+    case(platform(Taken::Upsert), async |history| {
+        history.wire.world().add("b", "database", json!({"host": "h9"}), Value::Null);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        history.tree.sources = sources("refused", &["a"]);
+        history.tree.sources.extend(sources("h1", &["b"]));
+        script(history, &[("list", Fate::Lagging), ("list", Fate::Lagging)]);
+        pass(history).await;
+        assert_eq!(hosts(history), ["h9"]);
+    });
+}

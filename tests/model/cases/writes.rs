@@ -253,3 +253,16 @@ fn a_replacement_that_a_gateway_refused_is_ours_when_a_later_list_shows_it() {
         });
     }
 }
+
+#[test]
+fn a_source_adopted_to_be_replaced_is_replaced_even_if_it_shows_nothing() {
+    case(Semantics { echo: Echo::Nothing, ..platform(Taken::Upsert) }, async |history| {
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        history.tree.policy.adopt = Adopt::Replace;
+        for _ in 0..2 {
+            pass(history).await;
+            settle().await;
+        }
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}

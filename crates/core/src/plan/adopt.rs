@@ -5,8 +5,8 @@ use super::{
     case::with_location, compare_unmanaged, diff,
 };
 use crate::model::{
-    Adopt, FieldPath, LastApplied, LeafValue, ManagedSource, ObservedSource, ReadbackMap, ReadbackState,
-    toml_string,
+    Adopt, Definition, FieldPath, LastApplied, LeafValue, ManagedSource, ObservedSource, ReadbackMap,
+    ReadbackState, SortedMap, toml_string,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) fn decide_unmanaged(case: &SourceCase<'_>, row: &ObservedSource, plan
             plan.withheld.push(Withheld { changes: comparison.changes, ..withheld });
         }
         None => {
-            let owned = adopted(case, row, policy);
+            let owned = adopted(case, row, policy, &comparison);
             let reason = match policy {
                 _ if comparison.changes.is_empty() => "in sync, but not managed so far".to_owned(),
                 _ => "taken over under its name; differences are replaced next".to_owned(),
@@ -59,15 +59,9 @@ fn refusal(
             Some((WithheldReason::Adopt, reason, write("identical")))
         }
         Adopt::Identical => {
-            let declared = case.source.definition.leaves();
-            let hidden: Vec<&FieldPath> = comparison
-                .unreadable
-                .iter()
-                .filter(|path| matches!(declared.get(*path), Some(LeafValue::Plain(_))))
-                .collect();
             let why = if let Some(change) = comparison.changes.first() {
                 format!("{} differs", change.path)
-            } else if let Some(path) = hidden.first() {
+            } else if let Some(path) = first_hidden(case, comparison) {
                 format!("{path} cannot be read")
             } else if comparison.undeclared_keys {
                 "it has settings that the files do not declare".to_owned()
@@ -85,6 +79,13 @@ fn refusal(
     }
 }
 
+/// Returns the first declared value other than a secret that the row does not show.
+fn first_hidden<'a>(case: &SourceCase<'_>, comparison: &'a FieldDiff) -> Option<&'a FieldPath> {
+    let declared = case.source.definition.leaves();
+    let is_plain = |path: &&FieldPath| matches!(declared.get(*path), Some(LeafValue::Plain(_)));
+    comparison.unreadable.iter().find(is_plain)
+}
+
 /// Returns the reason for leaving a source to another state.
 ///
 /// Two states that manage the same sources would sync each of them twice and undo each other's changes.
@@ -98,14 +99,27 @@ pub(super) fn written_by(writer: &str) -> String {
 /// Builds the inventory entry of an adopted source.
 ///
 /// Adopted as identical, its readback is recorded. Adopted by name, the declared values are recorded as the
-/// expected readback, so that differences count as drift and are corrected.
-fn adopted(case: &SourceCase<'_>, row: &ObservedSource, policy: Adopt) -> Arc<ManagedSource> {
+/// expected readback, so that differences count as drift and are corrected. Adopted to be replaced, a source that
+/// hides values counts as having none of them.
+fn adopted(
+    case: &SourceCase<'_>,
+    row: &ObservedSource,
+    policy: Adopt,
+    comparison: &FieldDiff,
+) -> Arc<ManagedSource> {
     let secrets = match case.input.secrets.get(&case.source.name) {
         Some(super::SecretState::Resolved(secrets)) if policy != Adopt::Replace => secrets.clone(),
         _ => BTreeMap::new(),
     };
+    let is_unknown = policy == Adopt::Replace && first_hidden(case, comparison).is_some();
+    let definition = if is_unknown {
+        let kind = case.source.definition.kind.clone();
+        Arc::new(Definition { kind, connection_config: SortedMap::default(), metadata: SortedMap::default() })
+    } else {
+        Arc::clone(&case.source.definition)
+    };
     let applied = LastApplied {
-        definition: Arc::clone(&case.source.definition).into(),
+        definition: definition.into(),
         secrets,
         echo: ReadbackMap::default(),
         stamp: None,
