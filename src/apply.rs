@@ -32,8 +32,8 @@ use crate::tree::Checkout;
 use intents::OpenIntents;
 use jiff::{SignedDuration, Timestamp};
 use source_locks::WriteGuard;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use source_locks::SourceLocks;
@@ -87,6 +87,7 @@ impl ApplyContext<'_> {
                 ..ApplyOutcome::default()
             },
             conflicting_names: BTreeSet::new(),
+            stranger_ids: OnceLock::new(),
             pending: BTreeMap::new(),
             refusal_reasons: BTreeMap::new(),
             unknown_outcomes: BTreeMap::new(),
@@ -111,6 +112,8 @@ struct ApplyRun<'a> {
     outcome: ApplyOutcome,
     /// Names still to be connected that unmanaged rows had in the last listing.
     conflicting_names: BTreeSet<SourceName>,
+    /// Ids of unmanaged sources; only needed if a response contains ids.
+    stranger_ids: OnceLock<HashSet<SourceId>>,
     /// Reason why the outcome is still open after the last listing, by name.
     pending: BTreeMap<SourceName, PendingWrite>,
     /// Reason for which the platform refused a write, by action.

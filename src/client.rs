@@ -39,6 +39,7 @@ pub use response::{
 pub use retry::Backoff;
 pub use transport::{InProcess, InProcessFailure};
 
+use crate::listing::RelevantRows;
 use crate::model::{
     Fingerprint, FingerprintKey, NonEmpty, ObservedSource, ResolvedSource, SourceId, WorkspaceId,
     WorkspaceRef,
@@ -196,7 +197,7 @@ impl ApiReader {
     }
 
     pub async fn list(&self, unit: &WorkspaceRef) -> Result<Vec<ObservedSource>, RemoteError> {
-        self.read(unit, &self.fetch_listing(unit).await?)
+        self.read(unit, &self.fetch_listing(unit).await?, None)
     }
 
     /// Requests a list without parsing it.
@@ -222,9 +223,16 @@ impl ApiReader {
         listed.is_ok_and(|reply| answer::is_list(&reply.body))
     }
 
-    pub fn read(&self, unit: &WorkspaceRef, listing: &Listing) -> Result<Vec<ObservedSource>, RemoteError> {
+    /// Reads a list, without the content of rows that are not relevant.
+    pub fn read(
+        &self,
+        unit: &WorkspaceRef,
+        listing: &Listing,
+        relevant: Option<&RelevantRows<'_>>,
+    ) -> Result<Vec<ObservedSource>, RemoteError> {
         let call = self.call(Endpoint::List, unit);
-        list::decode(&listing.0, |text| self.0.redact(call.sent, text)).map_err(|kind| call.error(kind))
+        list::decode(&listing.0, relevant, |text| self.0.redact(call.sent, text))
+            .map_err(|kind| call.error(kind))
     }
 
     /// Tests whether the platform can connect to `source`, which is not saved.

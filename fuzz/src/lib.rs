@@ -47,7 +47,7 @@ pub fn manifest(bytes: &[u8]) {
 
 /// Decodes the body of a `list` response.
 pub fn list(bytes: &[u8]) {
-    match listing::parse(bytes) {
+    match listing::parse(bytes, None) {
         Ok(sources) => assert!(sources.iter().all(|source| !source.name.as_str().is_empty())),
         Err(ListError::Malformed(reason)) => {
             assert!(reason.len() < 1024, "a reason is short, whatever was sent");

@@ -1,6 +1,7 @@
 //! Lists the workspace after writes and records the result.
 
 use super::ApplyRun;
+use crate::listing::RelevantRows;
 use crate::model::{Answered, DesiredSource, Intent, IntentKind, ObservedSource, SourceId, SourceName};
 use crate::plan::{
     Action, ActionResult, InventoryUpdate, Step, WorkspaceError, abandon, recover, with_location,
@@ -46,7 +47,11 @@ impl ApplyRun<'_> {
     ///
     /// Returns true if a write may still take effect.
     async fn refresh(&mut self, settle: SignedDuration) -> Result<bool, WorkspaceError> {
-        let listing = match self.apply.writer.reader().list(self.unit()).await {
+        let reader = self.apply.writer.reader();
+        let relevant = RelevantRows::new(&self.plan.desired, &self.inventory);
+        let listed = reader.fetch_listing(self.unit()).await;
+        let listed = listed.and_then(|listed| reader.read(self.unit(), &listed, Some(&relevant)));
+        let listing = match listed {
             Ok(listing) => listing,
             Err(error) => {
                 // Keep the responses, so that the next pass can use them.
@@ -194,11 +199,13 @@ impl ApplyRun<'_> {
     pub(super) fn record_connected(&mut self, action: usize, id: Option<SourceId>) {
         let Some(number) = self.intents.of(action) else { return };
         // An id that belongs to an unmanaged or another managed source is ignored.
-        let strangers = self.plan.unmanaged.iter().filter_map(|other| other.id.as_ref());
+        let strangers = self
+            .stranger_ids
+            .get_or_init(|| self.plan.unmanaged.iter().filter_map(|stranger| stranger.id).collect());
         let name = &self.plan.actions[action].name;
         let others = self.inventory.managed.iter().filter(|(other, _)| *other != name);
-        let mut taken = strangers.chain(others.filter_map(|(_, owned)| owned.id.as_ref()));
-        let id = id.filter(|id| !taken.any(|other| other == id));
+        let mut taken = others.filter_map(|(_, owned)| owned.id.as_ref());
+        let id = id.filter(|id| !taken.any(|other| other == id) && !strangers.contains(id));
         if let Some(intent) = self.inventory.intents.get_mut(&number) {
             intent.answer = Some(Answered { id });
         }

@@ -87,7 +87,7 @@ fn problems_of(plan: &Plan, here: TimeContext<'_>, look: &Style) -> String {
         let mut unit = unit.clone();
         unit.withheld.retain(|withheld| withheld.refused);
         unit.actions.retain(|action| action.test_status.as_ref().is_some_and(|tested| !tested.passed));
-        unit.unmanaged.clear();
+        unit.unmanaged = Default::default();
         unit.suspended.clear();
         if unit.error.is_some() || !unit.withheld.is_empty() || !unit.actions.is_empty() {
             text.push_str(&report::unit_text(&unit, here, look));

@@ -50,6 +50,10 @@ pub(super) async fn read_large(
         if room.is_none() && come + piece.len() > room::UNBUDGETED_BYTES {
             *room = Some(rooms.try_acquire(needed).ok_or(Unread::OverBudget(needed))?);
         }
+        if room.is_some() && announced.is_some() && whole.capacity() < needed {
+            // Growing by doubling would take up to three times as much.
+            whole.reserve_exact(needed - whole.len());
+        }
         match first.take() {
             None if whole.is_empty() => first = Some(piece),
             first => {

@@ -4,6 +4,7 @@ use super::unchanged::{InputFingerprint, UnchangedCache};
 use super::{Clock, MAX_CONCURRENT, Task};
 use crate::apply::definition_hash;
 use crate::client::{ApiReader, Listing, RemoteError};
+use crate::listing::RelevantRows;
 use crate::model::{
     ConfigValue, DesiredSource, DesiredWorkspace, FingerprintKey, Inventory, ResolvedSource, SourceName,
 };
@@ -269,7 +270,8 @@ impl Planner {
             resolved_by(&mut Resolver::with_cached(from, &asked.names(), kept), &asked)
         });
         let listed = listing.receive().await?;
-        let listing = self.reader.read(unit, &listed)?;
+        let relevant = RelevantRows::new(desired, &inventory);
+        let listing = self.reader.read(unit, &listed, Some(&relevant))?;
         let missing = if task.released.is_empty() { check_missing(&inventory, &listing) } else { None };
         let doubt = match missing {
             None => doubted.map(|_| None),

@@ -112,7 +112,7 @@ struct Stages {
 impl Stages {
     fn new() -> Self {
         let (file, list) = (file(), list());
-        let (desired, listing) = (parsed(&file), listing::parse(list.as_bytes()).unwrap());
+        let (desired, listing) = (parsed(&file), listing::parse(list.as_bytes(), None).unwrap());
         let (key, now) = (FingerprintKey::new([7; 32]), Timestamp::UNIX_EPOCH);
         let intents = intents(&desired, &key, now);
         let inventory = settled(&intents, &listing, &key, now);
@@ -136,7 +136,7 @@ impl Stages {
                     black_box(serde_json::from_str::<serde_json::Value>(black_box(&self.list)).unwrap());
                 }
                 "parse" => drop(black_box(parsed(black_box(&self.file)))),
-                "decode" => drop(black_box(listing::parse(black_box(self.list.as_bytes())).unwrap())),
+                "decode" => drop(black_box(listing::parse(black_box(self.list.as_bytes()), None).unwrap())),
                 "reckon" => drop(black_box(settled(&self.intents, &self.listing, &self.key, self.now))),
                 "diff" => drop(black_box(planned(&self.desired, &self.listing, &self.inventory, &self.key))),
                 "render" => drop(black_box(self.render())),

@@ -3,9 +3,12 @@
 //! Invariant: anything but a complete, well-formed list is an error, because sources taken for absent
 //! may be removed.
 
+mod relevant;
+
 use crate::model::{ObservedSource, Readback, SourceId, SourceName};
+pub use relevant::RelevantRows;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -28,21 +31,24 @@ pub enum ListError {
     Malformed(String),
 }
 
-/// Returns the rows of a complete list.
+/// Returns the rows of a complete list, without the content of those that are not relevant.
 ///
 /// # Errors
 /// When the list may be incomplete, or the body does not follow the contract.
-pub fn parse(body: &[u8]) -> Result<Vec<ObservedSource>, ListError> {
-    if let Some(Envelope { data, beside }) = parse_typed(body) {
-        return rows(data.map(|Rows(rows)| Ok(rows)), &beside);
+pub fn parse(body: &[u8], relevant: Option<&RelevantRows<'_>>) -> Result<Vec<ObservedSource>, ListError> {
+    if let Some(Envelope { data, beside }) = parse_typed(body, relevant) {
+        return rows(data.map(Ok), &beside);
     }
-    let Envelope { data, beside } = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    rows(data.map(|data: &RawValue| read(data.get())), &beside)
+    let mut parser = serde_json::Deserializer::from_slice(body);
+    let envelope = EnvelopeSeed(PhantomData::<&RawValue>).deserialize(&mut parser);
+    let Envelope { data, beside } =
+        envelope.and_then(|envelope| parser.end().map(|()| envelope)).map_err(|error| malformed(&error))?;
+    rows(data.map(|data| read(data.get(), relevant)), &beside)
 }
 
 /// Returns the rows if the envelope shows that the list is complete.
 fn rows(
-    data: Option<Result<Vec<ListRow<'_, Value>>, ListError>>,
+    data: Option<Result<Vec<ObservedSource>, ListError>>,
     beside: &[(String, &RawValue)],
 ) -> Result<Vec<ObservedSource>, ListError> {
     let status = beside.iter().find(|(field, _)| field == "status").map(|(_, raw)| raw.get());
@@ -56,7 +62,7 @@ fn rows(
     if let Some((field, _)) = beside.iter().find(|(name, raw)| shows_more_rows(name, raw, rows.len())) {
         return Err(ListError::MoreRows { field: field.clone() });
     }
-    rows.into_iter().enumerate().map(|(n, row)| row.observed(n)).collect()
+    Ok(rows)
 }
 
 /// Limits on rows and values.
@@ -66,15 +72,26 @@ const MAX_ROWS: usize = 200_000;
 const MAX_VALUES: usize = 4_000_000;
 
 /// Parses envelope and rows in one step, which works for nearly every response.
-fn parse_typed(body: &[u8]) -> Option<Envelope<'_, Rows<'_, Value>>> {
+fn parse_typed<'a>(
+    body: &'a [u8],
+    relevant: Option<&RelevantRows<'_>>,
+) -> Option<Envelope<'a, Vec<ObservedSource>>> {
     // A value takes at least two bytes.
     let text = str::from_utf8(body).ok().filter(|text| text.len() <= 2 * MAX_VALUES)?;
-    serde_json::from_str(text).ok()
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let convert = |n, row: ListRow<'_, Value>| row.observed(n, relevant);
+    let envelope = EnvelopeSeed(RowsSeed(convert, PhantomData)).deserialize(&mut parser).ok()?;
+    parser.end().ok()?;
+    Some(envelope)
 }
 
 /// Parses rows of which some may be malformed, or which may be too many.
-fn read(data: &str) -> Result<Vec<ListRow<'_, Value>>, ListError> {
-    let Rows::<'_, &RawValue>(rows) = serde_json::from_str(data).map_err(|_| {
+fn read(data: &str, relevant: Option<&RelevantRows<'_>>) -> Result<Vec<ObservedSource>, ListError> {
+    fn as_text<'a>(_: usize, row: ListRow<'a, &'a RawValue>) -> Result<ListRow<'a, &'a RawValue>, ListError> {
+        Ok(row)
+    }
+    let rows = RowsSeed(as_text, PhantomData).deserialize(&mut serde_json::Deserializer::from_str(data));
+    let rows: Vec<ListRow<'_, &RawValue>> = rows.map_err(|_| {
         ListError::Malformed(format!(
             "`data` is not a list of at most {MAX_ROWS} sources that each have a name"
         ))
@@ -82,7 +99,7 @@ fn read(data: &str) -> Result<Vec<ListRow<'_, Value>>, ListError> {
     if rows.iter().map(ListRow::values).sum::<usize>() > MAX_VALUES {
         return Err(ListError::Malformed(format!("more than {MAX_VALUES} values in one list")));
     }
-    Ok(rows.into_iter().map(ListRow::readable).collect())
+    rows.into_iter().enumerate().map(|(n, row)| row.readable().observed(n, relevant)).collect()
 }
 
 /// serde's error message may quote the content, which may be a secret.
@@ -151,59 +168,72 @@ struct Envelope<'a, D> {
 /// Maximum number of fields, far above any envelope.
 const MAX_FIELDS: usize = 100;
 
-impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for Envelope<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
-            type Value = Envelope<'de, T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let (mut data, mut beside) = (None, Vec::new());
-                while let Some(name) = map.next_key::<String>()? {
-                    let is_data = name == "data";
-                    let is_there =
-                        if is_data { data.is_some() } else { beside.iter().any(|(field, _)| *field == name) };
-                    if is_there || beside.len() == MAX_FIELDS {
-                        return Err(serde::de::Error::custom("a repeated field, or too many"));
-                    }
-                    if is_data {
-                        data = Some(map.next_value()?);
-                    } else {
-                        beside.push((name, map.next_value()?));
-                    }
-                }
-                Ok(Envelope { data, beside })
-            }
-        }
-        deserializer.deserialize_map(Object(PhantomData))
+/// Reads an envelope, and its `data` by another seed.
+struct EnvelopeSeed<S>(S);
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for EnvelopeSeed<S> {
+    type Value = Envelope<'de, S::Value>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-/// Rows, at most [`MAX_ROWS`].
-struct Rows<'a, V>(Vec<ListRow<'a, V>>);
-
-impl<'de: 'a, 'a, V: Deserialize<'de>> Deserialize<'de> for Rows<'a, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Array<V>(PhantomData<V>);
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Array<V> {
-            type Value = Vec<ListRow<'de, V>>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for EnvelopeSeed<S> {
+    type Value = Envelope<'de, S::Value>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut seed, mut data, mut beside) = (Some(self.0), None, Vec::new());
+        while let Some(name) = map.next_key::<String>()? {
+            let is_data = name == "data";
+            let seed = if is_data { seed.take() } else { None };
+            let is_repeated = beside.iter().any(|(field, _)| *field == name) || (is_data && seed.is_none());
+            if is_repeated || beside.len() == MAX_FIELDS {
+                return Err(serde::de::Error::custom("a repeated field, or too many"));
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut rows = Vec::new();
-                while let Some(row) = seq.next_element()? {
-                    if rows.len() == MAX_ROWS {
-                        return Err(serde::de::Error::custom("too many rows"));
-                    }
-                    rows.push(row);
-                }
-                Ok(rows)
+            match seed {
+                Some(seed) => data = Some(map.next_value_seed(seed)?),
+                None => beside.push((name, map.next_value()?)),
             }
         }
-        deserializer.deserialize_seq(Array(PhantomData)).map(Rows)
+        Ok(Envelope { data, beside })
+    }
+}
+
+/// Reads at most [`MAX_ROWS`] rows, each converted as soon as it is read.
+struct RowsSeed<F, V>(F, PhantomData<V>);
+
+impl<'de, V, T, F> DeserializeSeed<'de> for RowsSeed<F, V>
+where
+    V: Deserialize<'de>,
+    F: Fn(usize, ListRow<'de, V>) -> Result<T, ListError>,
+{
+    type Value = Vec<T>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, V, T, F> Visitor<'de> for RowsSeed<F, V>
+where
+    V: Deserialize<'de>,
+    F: Fn(usize, ListRow<'de, V>) -> Result<T, ListError>,
+{
+    type Value = Vec<T>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(row) = seq.next_element()? {
+            if rows.len() == MAX_ROWS {
+                return Err(serde::de::Error::custom("too many rows"));
+            }
+            let row = self.0(rows.len(), row).map_err(|_| serde::de::Error::custom("a malformed row"))?;
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 
@@ -251,7 +281,7 @@ impl<'a> ListRow<'a, &RawValue> {
 }
 
 impl ListRow<'_, Value> {
-    fn observed(self, n: usize) -> Result<ObservedSource, ListError> {
+    fn observed(self, n: usize, relevant: Option<&RelevantRows<'_>>) -> Result<ObservedSource, ListError> {
         let name = SourceName::parse(&self.name)
             .map_err(|_| ListError::Malformed(format!("row {} has an empty name", n + 1)))?;
         let id = |value: Option<Value>| SourceId::try_from(value?).ok();
@@ -265,20 +295,14 @@ impl ListRow<'_, Value> {
             _ => None,
         };
         let mut stamped = |key: &str| text(stamp.get_mut(key)?.take());
-        let connection_config = object(self.connection_config);
-        Ok(ObservedSource {
-            // `source_id` is the contract's name for the id used by cleanup and sync.
-            id: id(self.source_id).or_else(|| id(self.id)),
-            name,
-            kind: self.kind.and_then(text),
-            echo: Readback {
-                connection_config,
-                owner: stamped("owner"),
-                writer: stamped("writer"),
-                fingerprint: stamped("fingerprint"),
-                metadata,
-            },
-        })
+        // `source_id` is the contract's name for the id used by cleanup and sync.
+        let id = id(self.source_id).or_else(|| id(self.id));
+        let has_content = relevant.is_none_or(|relevant| relevant.contains(&name, id.as_ref()));
+        let connection_config = if has_content { object(self.connection_config) } else { None };
+        let (owner, writer, fingerprint) = (stamped("owner"), stamped("writer"), stamped("fingerprint"));
+        let metadata = if has_content { metadata } else { None };
+        let echo = Readback { connection_config, owner, writer, fingerprint, metadata };
+        Ok(ObservedSource { id, name, kind: self.kind.and_then(text), echo })
     }
 }
 
@@ -292,16 +316,16 @@ mod tests {
 
     #[test]
     fn no_beginning_of_a_list_is_taken_for_a_list() {
-        assert_eq!(parse(WHOLE.as_bytes()).unwrap().len(), 2);
+        assert_eq!(parse(WHOLE.as_bytes(), None).unwrap().len(), 2);
         for end in 0..WHOLE.len() {
-            assert!(parse(&WHOLE.as_bytes()[..end]).is_err(), "{}", &WHOLE[..end]);
+            assert!(parse(&WHOLE.as_bytes()[..end], None).is_err(), "{}", &WHOLE[..end]);
         }
     }
 
     #[test]
     fn an_error_quotes_nothing_of_the_answer() {
         for body in [r#"{"status":"success","data":"canary"}"#, r#"{"status":"canary"}"#, r#""canary""#] {
-            assert!(!format!("{:?}", parse(body.as_bytes()).unwrap_err()).contains("canary"), "{body}");
+            assert!(!format!("{:?}", parse(body.as_bytes(), None).unwrap_err()).contains("canary"), "{body}");
         }
     }
 
@@ -315,7 +339,7 @@ mod tests {
                 )
             };
             let body = format!(r#"{{"status":"success","data":[{},{}]}}"#, row("1"), row(odd));
-            let rows = parse(body.as_bytes()).unwrap();
+            let rows = parse(body.as_bytes(), None).unwrap();
             assert!(rows[0].echo.connection_config.is_some());
             assert_eq!(rows[1].echo, Readback { connection_config: None, ..rows[0].echo.clone() });
             assert_eq!((&rows[1].id, &rows[1].kind), (&rows[0].id, &rows[0].kind));
@@ -327,13 +351,13 @@ mod tests {
         let of = |data: &str| format!(r#"{{"status":"success","data":{data}}}"#);
         let many = |element: &str, n: usize| format!("[{}]", vec![element; n].join(","));
         let rows = |n| of(&many(r#"{"name":"a"}"#, n));
-        assert_eq!(parse(rows(MAX_ROWS).as_bytes()).unwrap().len(), MAX_ROWS);
-        assert!(parse(rows(MAX_ROWS + 1).as_bytes()).is_err());
+        assert_eq!(parse(rows(MAX_ROWS).as_bytes(), None).unwrap().len(), MAX_ROWS);
+        assert!(parse(rows(MAX_ROWS + 1).as_bytes(), None).is_err());
         let echo = |n| of(&format!(r#"[{{"name":"a","metadata":{{"x":{}}}}}]"#, many("0", n)));
-        assert!(parse(echo(1000).as_bytes()).is_ok());
-        assert!(parse(echo(MAX_VALUES).as_bytes()).is_err());
+        assert!(parse(echo(1000).as_bytes(), None).is_ok());
+        assert!(parse(echo(MAX_VALUES).as_bytes(), None).is_err());
         let beside = format!(r#"{{"status":"success","data":[],"next":{}}}"#, many("0", 10_000));
-        assert!(matches!(parse(beside.as_bytes()), Err(ListError::MoreRows { .. })));
+        assert!(matches!(parse(beside.as_bytes(), None), Err(ListError::MoreRows { .. })));
     }
 
     proptest! {
@@ -341,7 +365,7 @@ mod tests {
         fn damaged_lists_never_panic(at in 0..WHOLE.len(), bytes in prop::collection::vec(any::<u8>(), 0..4)) {
             let mut body = WHOLE.as_bytes().to_vec();
             body.splice(at..(at + bytes.len()).min(WHOLE.len()), bytes);
-            let _ = parse(&body);
+            let _ = parse(&body, None);
         }
     }
 }

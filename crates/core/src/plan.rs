@@ -34,6 +34,7 @@ mod recovery;
 mod removal;
 pub mod saved;
 mod step;
+mod unmanaged;
 
 pub use crate::model::{ActionKind, ErrorKind, WithheldReason};
 pub use applied::was_applied;
@@ -47,10 +48,11 @@ pub use recovery::{
     InventoryUpdate, PendingWrite, Recovered, UNPROVEN_PERIOD, abandon, recover, with_sent_names,
 };
 pub use step::{Removal, Step};
+pub use unmanaged::{Unmanaged, UnmanagedSources};
 
 use crate::model::{
-    DesiredWorkspace, Fingerprint, FingerprintKey, Inventory, ManagedSource, ObservedSource, SourceId,
-    SourceKey, SourceLocation, SourceName, WorkspaceId, WorkspaceRef,
+    DesiredWorkspace, Fingerprint, FingerprintKey, Inventory, ManagedSource, ObservedSource, SourceKey,
+    SourceLocation, SourceName, WorkspaceId, WorkspaceRef,
 };
 use additions::{AdditionCount, ByPlatform};
 use listing_index::{ListingIndex, without_shared_ids};
@@ -151,7 +153,7 @@ pub struct WorkspacePlan {
     /// Actions that are withheld.
     pub withheld: Vec<Withheld>,
     /// Sources on the platform that are neither declared nor managed.
-    pub unmanaged: Vec<Unmanaged>,
+    pub unmanaged: UnmanagedSources,
     /// Declared fields that the platform does not return, as `SOURCE: PATH`.
     pub unreadable: Vec<String>,
     /// Sources compared only in part, because a secret does not resolve here.
@@ -270,17 +272,6 @@ impl Withheld {
     }
 }
 
-/// A source on the platform that is neither declared nor managed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unmanaged {
-    /// Name on the platform.
-    pub name: SourceName,
-    /// Type, if returned.
-    pub kind: Option<String>,
-    /// Id, if returned.
-    pub id: Option<SourceId>,
-}
-
 /// A source that was compared only in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unchecked {
@@ -318,7 +309,7 @@ impl WorkspacePlan {
             error: None,
             actions: Vec::new(),
             withheld: Vec::new(),
-            unmanaged: Vec::new(),
+            unmanaged: UnmanagedSources::default(),
             unreadable: Vec::new(),
             unchecked: Vec::new(),
             unchanged: Vec::new(),
@@ -386,10 +377,11 @@ pub fn plan(input: &PlanInput<'_>) -> WorkspacePlan {
         let removals = RemovalPlanner::new(input, &listed, &plan);
         undeclared.for_each(|(name, owned)| removals.decide_undeclared(name, owned, &mut plan));
     }
+    let mut strangers: Vec<&ObservedSource> = Vec::new();
     for (name, rows) in listed.names() {
-        let strangers: Vec<_> = match input.inventory.managed.get(name) {
+        match input.inventory.managed.get(name) {
             None if is_declared(name) => continue,
-            None => rows.to_vec(),
+            None => strangers.extend(rows),
             // The usual case.
             Some(owned) if matches!(rows, [only] if only.id == owned.id) => continue,
             Some(owned) => {
@@ -399,15 +391,16 @@ pub fn plan(input: &PlanInput<'_>) -> WorkspacePlan {
                     continue;
                 }
                 let is_other = |row: &&&ObservedSource| row.id.as_ref().is_some_and(|id| !ours.contains(&id));
-                rows.iter().filter(is_other).copied().collect()
+                strangers.extend(rows.iter().filter(is_other));
             }
-        };
-        plan.unmanaged.extend(strangers.into_iter().map(|row| Unmanaged {
-            name: row.name.clone(),
-            kind: row.kind.clone(),
-            id: row.id.clone(),
-        }));
+        }
     }
+    let unmanaged = strangers.into_iter().map(|row| Unmanaged {
+        name: row.name.clone(),
+        kind: row.kind.clone(),
+        id: row.id.clone(),
+    });
+    plan.unmanaged = unmanaged.collect();
     removal::hold_suspected_renames(&mut plan, input);
     plan.actions.sort_by(|a, b| (a.step.rank(), &a.name).cmp(&(b.step.rank(), &b.name)));
     plan.withheld.sort_by(|a, b| (&a.name, a.action).cmp(&(&b.name, b.action)));

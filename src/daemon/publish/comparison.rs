@@ -63,7 +63,7 @@ pub(super) fn record_comparison(
     }
     workspace.unmanaged = plan.unmanaged.len();
     let strangers = plan.unmanaged.iter().take(MAX_UNMANAGED);
-    let stranger = |it: &Unmanaged| UnmanagedSource { name: it.name.clone(), kind: it.kind.clone() };
+    let stranger = |it: Unmanaged| UnmanagedSource { name: it.name, kind: it.kind };
     workspace.unmanaged_sources = strangers.map(stranger).collect();
     workspace.pending.clear();
     for (n, action) in plan.actions.iter().enumerate() {

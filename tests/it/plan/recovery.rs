@@ -48,7 +48,7 @@ fn connected_as(id: &str, key: &FingerprintKey) -> Inventory {
 fn an_answered_id_that_different_rows_share_is_not_recorded() {
     let key = FingerprintKey::new([7; 32]);
     let id_after = |list: &str| -> Option<SourceId> {
-        let listing = listing::parse(list.as_bytes()).unwrap();
+        let listing = listing::parse(list.as_bytes(), None).unwrap();
         let times = (Timestamp::UNIX_EPOCH, SignedDuration::ZERO);
         let recovered = recover(connected_as("7", &key), &listing, &key, times);
         recovered.inventory.managed.values().next()?.id.clone()

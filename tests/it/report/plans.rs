@@ -220,7 +220,7 @@ pub(crate) fn typical() -> Plan {
     let mut risk = risk();
     risk.actions.truncate(1);
     risk.withheld.truncate(1);
-    risk.unmanaged.truncate(1);
+    risk.unmanaged = risk.unmanaged.iter().take(1).collect();
     let mut support = support();
     support.actions.clear();
     support.unchecked.clear();
@@ -360,7 +360,7 @@ fn risk() -> WorkspacePlan {
             "run `wellspring apply --max-cleanup 4`, or raise `max_cleanup` under [policy]",
         ),
     ];
-    risk.unmanaged = vec![unmanaged("analyst_upload"), unmanaged("Q3 plan.csv")];
+    risk.unmanaged = [unmanaged("analyst_upload"), unmanaged("Q3 plan.csv")].into_iter().collect();
     risk
 }
 
@@ -459,7 +459,8 @@ pub(crate) fn hostile() -> Plan {
     let mut names = unit("<b>&@octocat", "ws_`", "a|b", Vec::new());
     names.unmanaged = ["$(rm -rf ~)", "it's", "-rf", "[click](https://example.com)", "東京の注文", "a\nb"]
         .map(unmanaged)
-        .into();
+        .into_iter()
+        .collect();
     plan.workspaces.push(names);
     plan
 }
@@ -488,7 +489,7 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     let schedule = Step::Schedule { index: 0, before: Some(cron(hostile, other)) };
     unit.actions = vec![lacking, replaced, action(schedule, text, other, 1)];
     unit.withheld = vec![withheld(text, ActionKind::Cleanup, WithheldReason::Protected, other, other)];
-    unit.unmanaged = vec![unmanaged(text)];
+    unit.unmanaged = [unmanaged(text)].into_iter().collect();
     unit.unreadable = vec![format!("{text}: {other}")];
     let failed = WorkspacePlan::failed(
         unit.desired.clone(),

@@ -68,7 +68,7 @@ struct WorkspaceReport<'a> {
     error: Option<ErrorReport<'a>>,
     actions: Vec<ActionReport<'a>>,
     withheld: Vec<WithheldReport<'a>>,
-    unmanaged: Vec<UnmanagedReport<'a>>,
+    unmanaged: Vec<UnmanagedReport>,
     unreadable: &'a [String],
     unchecked: Vec<UncheckedReport<'a>>,
     suspended: Vec<SuspendedReport<'a>>,
@@ -186,10 +186,10 @@ struct WithheldReport<'a> {
 }
 
 #[derive(Serialize)]
-struct UnmanagedReport<'a> {
-    name: &'a SourceName,
-    r#type: Option<&'a str>,
-    source_id: Option<&'a SourceId>,
+struct UnmanagedReport {
+    name: SourceName,
+    r#type: Option<String>,
+    source_id: Option<SourceId>,
 }
 
 #[derive(Serialize)]
@@ -227,11 +227,7 @@ fn workspace<'a>(view: &ReportInput<'a>, index: usize, unit: &'a WorkspacePlan) 
         unmanaged: unit
             .unmanaged
             .iter()
-            .map(|source| UnmanagedReport {
-                name: &source.name,
-                r#type: source.kind.as_deref(),
-                source_id: source.id.as_ref(),
-            })
+            .map(|source| UnmanagedReport { name: source.name, r#type: source.kind, source_id: source.id })
             .collect(),
         unreadable: &unit.unreadable,
         unchecked: unit

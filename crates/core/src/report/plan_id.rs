@@ -42,7 +42,7 @@ struct HashedContent<'a> {
     unchanged: &'a [SourceName],
     unchecked: Vec<&'a SourceName>,
     unit: Value,
-    unmanaged: Vec<(&'a SourceName, Option<&'a str>, Option<&'a SourceId>)>,
+    unmanaged: Vec<(SourceName, Option<String>, Option<SourceId>)>,
     withheld: Vec<(&'a SourceName, &'a str, &'a str)>,
 }
 
@@ -79,11 +79,7 @@ fn content(unit: &WorkspacePlan) -> HashedContent<'_> {
         unchanged: &unit.unchanged,
         unchecked: unit.unchecked.iter().map(|unchecked| &unchecked.name).collect(),
         unit: json!(unit.unit()),
-        unmanaged: unit
-            .unmanaged
-            .iter()
-            .map(|source| (&source.name, source.kind.as_deref(), source.id.as_ref()))
-            .collect(),
+        unmanaged: unit.unmanaged.iter().map(|source| (source.name, source.kind, source.id)).collect(),
         withheld: unit
             .withheld
             .iter()

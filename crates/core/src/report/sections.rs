@@ -349,7 +349,7 @@ fn unmanaged(unit: &WorkspacePlan, verbose: bool, rows: &mut Vec<SectionRow>) {
     let all = &unit.unmanaged;
     let shown = if verbose || all.len() <= MAX_UNMANAGED_SHOWN { all.len() } else { MAX_UNMANAGED_SHOWN };
     rows.extend(
-        all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(unit, source, index == 0)),
+        all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(unit, &source, index == 0)),
     );
     if shown < all.len()
         && let Some(last) = rows.last_mut()
