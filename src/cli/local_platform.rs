@@ -54,7 +54,9 @@ mod running {
     use super::{CommandError, LocalPlatform, LocalPlatformMode};
     use crate::cli::Exit;
     use crate::client::BaseUrl;
-    use crate::platform::{NameConflict, PlatformConfig, PlatformError, Running, Storage, start};
+    use crate::platform::{
+        AddressConflict, NameConflict, PlatformConfig, PlatformError, Running, Storage, start,
+    };
     use secrecy::{ExposeSecret, SecretString};
     use serde::{Deserialize, Serialize};
     use std::io::{self, Write};
@@ -110,6 +112,7 @@ mod running {
                     listen,
                     token: token.clone(),
                     on_conflict: NameConflict::Replace,
+                    on_address_conflict: AddressConflict::default(),
                     host_overrides: Vec::new(),
                 };
                 match start(config).await {

@@ -1,10 +1,10 @@
 //! `wellspring serve`: runs the local platform alone.
 
-use super::args::{Common, Format, ServeArgs};
+use super::args::{Common, Format, ServeArgs, ServeConflict};
 use super::local_platform::{address, random_token, write_address_file, write_private};
 use super::{CommandError, Exit, output};
 use crate::daemon;
-use crate::platform::{HostOverride, NameConflict, PlatformConfig, Storage, start};
+use crate::platform::{AddressConflict, HostOverride, NameConflict, PlatformConfig, Storage, start};
 use secrecy::{ExposeSecret, SecretString};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -27,12 +27,14 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Comma
         .create(&folder)
         .map_err(|error| failed(&format!("cannot create {}: {error}", folder.display())))?;
     let token = token(&folder)?;
+    let (on_conflict, on_address_conflict) = conflicts(args);
     let config = PlatformConfig {
         storage: Storage::Directory(folder.clone()),
         data_dir: std::path::absolute(&args.data_dir)?.components().collect(),
         listen: args.listen,
         token: token.secret.clone(),
-        on_conflict: if args.refuse_taken { NameConflict::Refuse } else { NameConflict::Replace },
+        on_conflict,
+        on_address_conflict,
         host_overrides: args
             .stand_in
             .iter()
@@ -51,6 +53,19 @@ pub(super) async fn run(common: &Common, args: &ServeArgs) -> Result<Exit, Comma
     let _ = std::fs::remove_file(address);
     running.stop().await;
     Ok(Exit::Success)
+}
+
+/// Returns the reactions to taken names, and to taken addresses of accounts.
+///
+/// Names are unique, so `duplicate` concerns addresses only.
+fn conflicts(args: &ServeArgs) -> (NameConflict, AddressConflict) {
+    match args.on_conflict {
+        None if args.refuse_taken => (NameConflict::Refuse, AddressConflict::default()),
+        None => (NameConflict::default(), AddressConflict::default()),
+        Some(ServeConflict::Replace) => (NameConflict::Replace, AddressConflict::Replace),
+        Some(ServeConflict::Duplicate) => (NameConflict::Replace, AddressConflict::Duplicate),
+        Some(ServeConflict::Reject) => (NameConflict::Refuse, AddressConflict::Reject),
+    }
 }
 
 /// Prints address, data directory and token, in a form that a shell can evaluate.

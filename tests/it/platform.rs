@@ -1,9 +1,10 @@
 //! Tests of the local platform over HTTP.
 #![cfg(feature = "local-platform")]
 
-mod databases;
-mod harness;
+pub(crate) mod databases;
+pub(crate) mod harness;
 
+mod accounts;
 mod answers;
 mod api;
 mod certificates;

@@ -10,17 +10,17 @@ use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
-use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use super::definition::parse_name;
+use super::account;
 use super::endpoints;
 use super::openapi;
 use super::platform_core::PlatformCore;
 use super::response::{ApiResponse, json_response};
+use super::route::{DIALECTS, Route, WorkspaceEndpoint};
 
 /// Maximum size of a body in bytes; 10,000 sources fit.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -65,6 +65,12 @@ pub(super) fn router(core: Arc<PlatformCore>, key: RequestToken) -> Router {
 }
 
 async fn answer(State(front): State<Arc<ApiState>>, request: Request) -> Response {
+    let mut response = respond(&front, request).await;
+    response.headers_mut().insert(DIALECTS.0, HeaderValue::from_static(DIALECTS.1));
+    response
+}
+
+async fn respond(front: &ApiState, request: Request) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if matches!(path.as_str(), "/healthz" | "/openapi.json") {
         return match method {
@@ -75,7 +81,7 @@ async fn answer(State(front): State<Arc<ApiState>>, request: Request) -> Respons
             _ => method_not_allowed("GET").into_response(),
         };
     }
-    let answer = admit(&front, &method, &path, request).await;
+    let answer = admit(front, &method, &path, request).await;
     answer.unwrap_or_else(|refusal| refusal).into_response()
 }
 
@@ -105,43 +111,32 @@ async fn dispatch(
     path: &str,
     request: Request,
 ) -> Result<ApiResponse, ApiResponse> {
-    let parts: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
-    let [.., "api", "v1", "data", workspace, endpoint] = parts.as_slice() else {
-        return Err(ApiResponse::refused(StatusCode::NOT_FOUND, "not found"));
-    };
-    let expected = match *endpoint {
-        "list" | "schema" => Method::GET,
-        "connect" | "sync" | "cleanup" | "test-connection" => Method::POST,
-        _ => return Err(ApiResponse::refused(StatusCode::NOT_FOUND, "there is no such endpoint")),
-    };
+    let route = Route::parse(path)?;
+    let expected = route.method();
     if *method != expected {
         return Err(method_not_allowed(if expected == Method::GET { "GET" } else { "POST" }));
     }
-    let workspace = workspace_id(workspace)?;
     let fields = if expected == Method::GET { query(&request)? } else { body(request).await? };
-    match *endpoint {
-        "list" => endpoints::list(core, workspace, &fields).await,
-        "schema" => endpoints::schema(core, workspace, &fields).await,
-        "connect" => endpoints::connect(core, workspace, &fields).await,
-        "sync" => endpoints::sync(core, workspace, &fields).await,
-        "cleanup" => endpoints::cleanup(core, workspace, &fields).await,
-        _ => endpoints::test_connection(core, &fields).await,
+    let (workspace, endpoint) = match route {
+        Route::Account(account, endpoint) => return account::answer(core, account, endpoint, &fields).await,
+        Route::Workspace(workspace, endpoint) => (workspace, endpoint),
+    };
+    match endpoint {
+        WorkspaceEndpoint::List => endpoints::list(core, workspace, &fields).await,
+        WorkspaceEndpoint::Schema => endpoints::schema(core, workspace, &fields).await,
+        WorkspaceEndpoint::Connect if fields.contains_key("database") && !fields.contains_key("sources") => {
+            account::connect_in_workspace(core, workspace, &fields).await
+        }
+        WorkspaceEndpoint::Connect => endpoints::connect(core, workspace, &fields).await,
+        WorkspaceEndpoint::Sync => endpoints::sync(core, workspace, &fields).await,
+        WorkspaceEndpoint::Cleanup => endpoints::cleanup(core, workspace, &fields).await,
+        WorkspaceEndpoint::TestConnection => endpoints::test_connection(core, &fields).await,
     }
 }
 
 fn method_not_allowed(allowed: &'static str) -> ApiResponse {
     let message = format!("this endpoint takes {allowed} only");
     ApiResponse::refused(StatusCode::METHOD_NOT_ALLOWED, message).with_header("allow", allowed)
-}
-
-fn workspace_id(part: &str) -> Result<String, ApiResponse> {
-    let bad = |message: String| ApiResponse::refused(StatusCode::BAD_REQUEST, message);
-    let id =
-        percent_decode_str(part).decode_utf8().map_err(|_| bad("the workspace id is not UTF-8".into()))?;
-    if matches!(id.as_ref(), "." | "..") {
-        return Err(bad("this cannot be a workspace id".into()));
-    }
-    parse_name("workspace_id", &id).map_err(bad)
 }
 
 fn query(request: &Request) -> Result<Map<String, Value>, ApiResponse> {

@@ -36,6 +36,7 @@ use super::HostOverride;
 use super::hosts::AllowedHosts;
 use super::memory::{LARGE_BYTES, MemoryBudget, MemoryUse, Reservation, SYNC_WAIT};
 use fields::{ConfigFields, KnownField};
+pub(super) use file::file_names;
 
 /// Maximum size in bytes of a record, line or value, which is held in memory.
 pub(super) const MAX_RECORD_BYTES: usize = 64 << 20;

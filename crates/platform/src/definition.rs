@@ -121,6 +121,15 @@ impl SyncOptions {
     }
 }
 
+/// Returns an id as text; some clients send numbers.
+pub(super) fn text_or_number(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
 /// Returns a non-negative integer.
 ///
 /// JSON has one number type, so `1000.0` is accepted; larger numbers become the maximum.

@@ -194,7 +194,7 @@ pub(super) async fn schema(
     })
 }
 
-fn unit(workspace: String, fields: &BodyFields) -> Result<WorkspaceKey, ApiResponse> {
+pub(super) fn unit(workspace: String, fields: &BodyFields) -> Result<WorkspaceKey, ApiResponse> {
     Ok(WorkspaceKey { workspace, scope: scope(fields.get("scope")).map_err(ApiResponse::unprocessable)? })
 }
 
@@ -214,7 +214,7 @@ fn parse_source(
     Ok(definition)
 }
 
-fn list_row(source: &RegisteredSource) -> Value {
+pub(super) fn list_row(source: &RegisteredSource) -> Value {
     json!({
         "id": source.id,
         "name": source.name,
@@ -305,7 +305,7 @@ fn sources_of(count: usize) -> String {
 }
 
 /// Runs blocking work on a separate thread.
-async fn on_storage<T: Send + 'static>(
+pub(super) async fn on_storage<T: Send + 'static>(
     core: &Arc<PlatformCore>,
     work: impl FnOnce(&PlatformCore) -> Result<T, PlatformError> + Send + 'static,
 ) -> Result<T, ApiResponse> {
@@ -317,7 +317,7 @@ async fn on_storage<T: Send + 'static>(
 /// Runs a test or schema request with a time limit.
 ///
 /// A file system or server may never respond.
-async fn with_timeout<T: Send + 'static>(
+pub(super) async fn with_timeout<T: Send + 'static>(
     core: &Arc<PlatformCore>,
     work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
 ) -> Result<Result<T, ReadError>, ApiResponse> {
@@ -336,7 +336,7 @@ async fn with_timeout<T: Send + 'static>(
 }
 
 /// Response for a panic, which is a bug in this program.
-fn internal_error() -> ApiResponse {
+pub(super) fn internal_error() -> ApiResponse {
     ApiResponse::refused(
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal error in this call; please report this bug",

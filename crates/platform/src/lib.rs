@@ -1,17 +1,19 @@
 //! The local platform: the Data API over real connectors.
 //!
-//! A complete small platform in one process: six endpoints over HTTP, sources and their rows in
-//! SQLite, connectors that read real sources.
+//! A complete small platform in one process: the endpoints of two dialects over HTTP, sources and their
+//! rows in SQLite, connectors that read real sources.
 //!
 //! Invariant: uses nothing of the reconciler, which reaches it over HTTP like any other platform.
 //!
 //! ```text
-//! api ──▶ endpoints ──▶ catalogue   connected sources and configurations
-//!                   └─▶ sync ─────▶ connectors ──▶ rows   stored rows, one file per source
+//! api ──▶ endpoints ──▶ registry    connected sources and configurations
+//!     │             └─▶ sync ─────▶ connectors ──▶ rows   stored rows, one file per source
+//!     └─▶ account ────▶ registry, connectors              the dialect without workspaces
 //! ```
 
 #![warn(missing_docs)]
 
+mod account;
 mod api;
 mod connectors;
 mod definition;
@@ -23,6 +25,7 @@ mod order;
 mod platform_core;
 mod registry;
 mod response;
+mod route;
 mod rows;
 mod storage;
 mod sync;
@@ -64,6 +67,8 @@ pub struct PlatformConfig {
     pub token: SecretString,
     /// Reaction to a connect on an existing name.
     pub on_conflict: NameConflict,
+    /// Reaction to a connect of a connected table of an account.
+    pub on_address_conflict: AddressConflict,
     /// Servers used instead of the hosts in configurations.
     pub host_overrides: Vec<HostOverride>,
 }
@@ -76,6 +81,20 @@ pub enum NameConflict {
     Replace,
     /// The request is rejected with 409 and connects nothing.
     Refuse,
+}
+
+/// Reaction to a connect of a table that an account has already.
+///
+/// Accounts know no names, so type, host, port, database and table identify it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AddressConflict {
+    /// The row gets the new definition and keeps its id.
+    Replace,
+    /// A further row is added. The default, because clients that bear it bear both.
+    #[default]
+    Duplicate,
+    /// The request is rejected with 409 and connects nothing.
+    Reject,
 }
 
 /// A replacement for a host.
@@ -208,7 +227,15 @@ fn set_up(
     config: PlatformConfig,
     stopping: watch::Receiver<bool>,
 ) -> Result<(Arc<platform_core::PlatformCore>, Option<storage::StorageLock>), PlatformError> {
-    let PlatformConfig { storage, data_dir, listen, on_conflict, host_overrides, token: _ } = config;
+    let PlatformConfig {
+        storage,
+        data_dir,
+        listen,
+        on_conflict,
+        on_address_conflict,
+        host_overrides,
+        token: _,
+    } = config;
     let hosts = if listen.ip().is_loopback() { AllowedHosts::All } else { AllowedHosts::ExceptLocal };
     let unreadable = |source| PlatformError::DataDirectory { path: data_dir.clone(), source };
     let root = data_dir.canonicalize().map_err(unreadable)?;
@@ -220,7 +247,8 @@ fn set_up(
     store.remove_orphans(&catalogue.ids()?)?;
     let reach = connectors::ConnectorContext::new(root, store.directory(), host_overrides, hosts, stopping)
         .map_err(PlatformError::Client)?;
-    Ok((Arc::new(platform_core::PlatformCore::new(catalogue, store, reach, on_conflict)), claim))
+    let core = platform_core::PlatformCore::new(catalogue, store, reach, on_conflict, on_address_conflict);
+    Ok((Arc::new(core), claim))
 }
 
 /// Locks the mutex, also if a thread panicked while it held the lock.

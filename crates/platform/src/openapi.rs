@@ -2,6 +2,7 @@
 //!
 //! Contains only what the endpoints guarantee; `tests/openapi.py` checks this with an API tester.
 
+mod accounts;
 mod sources;
 
 use serde_json::{Map, Value, json};
@@ -12,6 +13,11 @@ use super::definition::MAX_NAME_LEN;
 pub(super) fn document() -> String {
     let mut schemas = answers();
     schemas.extend(sources::schemas());
+    schemas.extend(accounts::schemas());
+    let mut paths = paths();
+    if let (Value::Object(paths), Value::Object(accounts)) = (&mut paths, accounts::paths()) {
+        paths.extend(accounts);
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -19,13 +25,14 @@ pub(super) fn document() -> String {
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "MIT OR Apache-2.0" },
             "description":
-                "Connects, lists, syncs, tests and removes the data sources of a workspace. Every answer is an \
-                 envelope of `status`, `message` and `data`. Unknown fields are ignored. The paths may follow \
-                 below any prefix, such as `/jarvispy/my-org/my-user`.",
+                "Connects, lists, syncs, tests and removes the data sources of a workspace, or, without a workspace \
+                 in the path, those of an account. Every answer is an envelope of `status`, `message` and `data`. \
+                 Unknown fields are ignored. The paths may follow below any prefix, such as \
+                 `/jarvispy/my-org/my-user`, which names the account.",
         },
         "servers": [{ "url": "/api/v1" }],
         "security": [{ "token": [] }],
-        "paths": paths(),
+        "paths": paths,
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
             "schemas": schemas,
@@ -179,13 +186,19 @@ fn envelope(statuses: &[&str], data: &Value) -> Value {
     object(&json!({ "status": { "enum": statuses }, "message": { "type": "string" }, "data": data }), &[])
 }
 
+fn text() -> Value {
+    json!({ "type": "string" })
+}
+
+fn count() -> Value {
+    json!({ "type": "integer", "minimum": 0 })
+}
+
 fn list_of(items: &Value) -> Value {
     json!({ "type": "array", "items": items })
 }
 
 fn answers() -> Map<String, Value> {
-    let text = || json!({ "type": "string" });
-    let count = || json!({ "type": "integer", "minimum": 0 });
     let moment = || json!({ "type": "string", "format": "date-time" });
     let optional_text = || json!({ "type": ["string", "null"] });
     let refused = list_of(&object(&json!({ "name": optional_text(), "message": text() }), &[]));
@@ -277,7 +290,7 @@ fn requests() -> Map<String, Value> {
         },
     });
     let requests = json!({
-        "WorkspaceId": { "type": "string", "maxLength": MAX_NAME_LEN, "pattern": format!(r"^(?!\.\.?$){word}$") },
+        "WorkspaceId": { "type": "string", "maxLength": MAX_NAME_LEN, "pattern": format!(r"^(?!(\.\.?|files)$){word}$") },
         "Word": { "type": "string", "maxLength": MAX_NAME_LEN, "pattern": format!("^{word}$") },
         "ConnectRequest": {
             "type": "object",

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 
-use super::NameConflict;
 use super::connectors::{ConnectorContext, Stop};
 use super::definition::WorkspaceKey;
 use super::registry::Registry;
 use super::storage::PlatformStore;
+use super::{AddressConflict, NameConflict};
 
 /// Maximum number of sources read at once; others wait.
 const MAX_CONCURRENT_READS: usize = 8;
@@ -24,6 +24,7 @@ pub(super) struct PlatformCore {
     pub(super) store: PlatformStore,
     pub(super) reach: ConnectorContext,
     pub(super) on_conflict: NameConflict,
+    pub(super) on_address_conflict: AddressConflict,
     /// Locks of sources, held during a sync or cleanup.
     source_locks: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Running syncs by source id.
@@ -37,12 +38,14 @@ impl PlatformCore {
         store: PlatformStore,
         reach: ConnectorContext,
         on_conflict: NameConflict,
+        on_address_conflict: AddressConflict,
     ) -> Self {
         Self {
             catalogue,
             store,
             reach,
             on_conflict,
+            on_address_conflict,
             source_locks: Mutex::default(),
             syncing: Mutex::default(),
             workers: Arc::new(Semaphore::new(MAX_CONCURRENT_READS)),

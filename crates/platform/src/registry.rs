@@ -12,7 +12,6 @@ use super::definition::{SourceSpec, WorkspaceKey};
 use super::storage::{PlatformStore, migrate, random_hex, read_catalogue};
 use super::{NameConflict, PlatformError};
 
-const VERSION: i64 = 1;
 const SCRIPT: &str = "
     CREATE TABLE source (
         id TEXT PRIMARY KEY,
@@ -26,6 +25,24 @@ const SCRIPT: &str = "
         updated_at TEXT NOT NULL,
         last_sync TEXT,
         UNIQUE (workspace, scope, name)
+    ) STRICT;";
+/// Adds the tables of accounts.
+const ACCOUNTS_SCRIPT: &str = "
+    CREATE TABLE account_row (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        account TEXT NOT NULL,
+        listed TEXT NOT NULL,
+        connector TEXT NOT NULL,
+        config TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX account_row_account ON account_row (account);
+    CREATE TABLE ontology (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        account TEXT NOT NULL,
+        name TEXT NOT NULL,
+        description TEXT
     ) STRICT;";
 const COLUMNS: &str = "id, name, type, scope, connection_config, metadata, created_at, updated_at, last_sync";
 
@@ -59,7 +76,7 @@ pub(super) enum Connected {
 impl Registry {
     pub(super) fn open(store: &PlatformStore) -> Result<Self, PlatformError> {
         let connection = store.catalogue()?;
-        migrate(&connection, VERSION, SCRIPT)?;
+        migrate(&connection, &[SCRIPT, ACCOUNTS_SCRIPT])?;
         Ok(Self(Mutex::new(connection)))
     }
 
@@ -168,7 +185,7 @@ impl Registry {
     /// Locks the connection, also after a panic of another thread.
     ///
     /// No change is half done: an unfinished transaction rolls back on drop.
-    fn lock(&self) -> MutexGuard<'_, Connection> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         lock(&self.0)
     }
 }

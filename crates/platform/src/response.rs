@@ -16,11 +16,28 @@ pub(super) struct ApiResponse {
     message: String,
     data: Value,
     header: Option<(&'static str, &'static str)>,
+    special: Option<Box<Special>>,
+}
+
+/// A deviation from the usual body.
+#[derive(Debug)]
+enum Special {
+    /// A field next to `data`.
+    Field(&'static str, Value),
+    /// A body without an envelope.
+    Plain(Value),
 }
 
 impl ApiResponse {
     pub(super) fn success(message: impl Into<String>, data: Value) -> Self {
-        Self { code: StatusCode::OK, status: "success", message: message.into(), data, header: None }
+        Self {
+            code: StatusCode::OK,
+            status: "success",
+            message: message.into(),
+            data,
+            header: None,
+            special: None,
+        }
     }
 
     /// The request was carried out and has an error to report.
@@ -46,6 +63,25 @@ impl ApiResponse {
         Self { data, ..self }
     }
 
+    /// A body without an envelope, for a protocol with its own.
+    pub(super) fn plain(body: Value) -> Self {
+        Self { special: Some(Box::new(Special::Plain(body))), ..Self::success("", Value::Null) }
+    }
+
+    /// Adds a field next to `data`.
+    pub(super) fn with_field(self, name: &'static str, value: Value) -> Self {
+        Self { special: Some(Box::new(Special::Field(name, value))), ..self }
+    }
+
+    pub(super) fn into_message(self) -> String {
+        self.message
+    }
+
+    /// Returns the data of a success.
+    pub(super) fn into_data(self) -> Result<Value, Self> {
+        if self.status == "success" { Ok(self.data) } else { Err(self) }
+    }
+
     pub(super) fn with_header(self, name: &'static str, value: &'static str) -> Self {
         Self { header: Some((name, value)), ..self }
     }
@@ -67,7 +103,12 @@ impl From<ConfigError> for ApiResponse {
 
 impl IntoResponse for ApiResponse {
     fn into_response(self) -> Response {
-        let body = json!({ "status": self.status, "message": self.message, "data": self.data });
+        let mut body = json!({ "status": self.status, "message": self.message, "data": self.data });
+        match self.special.map(|special| *special) {
+            None => {}
+            Some(Special::Field(name, value)) => body[name] = value,
+            Some(Special::Plain(plain)) => body = plain,
+        }
         let mut response = json_response(self.code, body.to_string());
         if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, HeaderValue::from_static(value));

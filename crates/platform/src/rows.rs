@@ -14,7 +14,6 @@ use super::connectors::{MAX_RECORD_BYTES, ReadError, RowSink, WriteMode};
 use super::registry::stored_id;
 use super::storage::{migrate, read_rows};
 
-const VERSION: i64 = 1;
 const SCRIPT: &str = "
     CREATE TABLE rows (seq INTEGER PRIMARY KEY, \"table\" TEXT NOT NULL, row TEXT NOT NULL, digest BLOB) STRICT;
     CREATE INDEX row_digest ON rows (\"table\", digest) WHERE digest IS NOT NULL;
@@ -88,7 +87,7 @@ struct Waiting {
 
 /// Migrates the database of a source; call before [`Writing::begin`].
 pub(super) fn prepare(connection: &Connection) -> Result<(), PlatformError> {
-    migrate(connection, VERSION, SCRIPT)
+    migrate(connection, &[SCRIPT])
 }
 
 impl<'c> Writing<'c> {

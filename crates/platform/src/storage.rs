@@ -160,16 +160,16 @@ pub(super) fn read_rows(directory: &Path, id: &str) -> Result<Option<Connection>
     read_database(&file).map(Some)
 }
 
-/// Migrates a database to `version` with `script`; rejects newer databases.
-pub(super) fn migrate(connection: &Connection, version: i64, script: &str) -> Result<(), PlatformError> {
+/// Migrates a database with the scripts that follow its version; rejects newer databases.
+pub(super) fn migrate(connection: &Connection, scripts: &[&str]) -> Result<(), PlatformError> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if found > version {
-        return Err(PlatformError::Newer { found, supported: version });
-    }
-    if found < version {
+    let supported = i64::try_from(scripts.len()).unwrap_or(i64::MAX);
+    let missing = usize::try_from(found).ok().and_then(|found| scripts.get(found..));
+    let missing = missing.ok_or(PlatformError::Newer { found, supported })?;
+    if !missing.is_empty() {
         let change = connection.unchecked_transaction()?;
-        change.execute_batch(script)?;
-        change.pragma_update(None, "user_version", version)?;
+        change.execute_batch(&missing.concat())?;
+        change.pragma_update(None, "user_version", supported)?;
         change.commit()?;
     }
     Ok(())

@@ -222,6 +222,17 @@ pub(in crate::cli) struct HistoryArgs {
     pub(in crate::cli) limit: usize,
 }
 
+/// Reaction of the local platform to a taken name or address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ServeConflict {
+    /// Give the existing source the new definition
+    Replace,
+    /// Add another source; names stay unique, so workspaces replace
+    Duplicate,
+    /// Refuse with 409
+    Reject,
+}
+
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ServeArgs {
     /// Address to listen on: PORT or HOST:PORT
@@ -233,8 +244,11 @@ pub(in crate::cli) struct ServeArgs {
     /// Use your own server for a host that sources name, such as db.example.com=127.0.0.1:5433; repeatable
     #[arg(long, value_name = "HOST=ADDRESS", value_parser = stand_in)]
     pub(in crate::cli) stand_in: Vec<(String, SocketAddr)>,
+    /// Reaction to a connect of what is connected already [default: replace by name in workspaces, duplicate in accounts]
+    #[arg(long, value_name = "REACTION", value_enum)]
+    pub(in crate::cli) on_conflict: Option<ServeConflict>,
     /// Refuse to connect a name that exists (409) instead of replacing its source
-    #[arg(long)]
+    #[arg(long, conflicts_with = "on_conflict")]
     pub(in crate::cli) refuse_taken: bool,
     /// Allow an address that other hosts can reach, without TLS
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use wellspring::platform::{NameConflict, PlatformConfig, Storage, start};
+use wellspring::platform::{AddressConflict, NameConflict, PlatformConfig, Storage, start};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -118,6 +118,7 @@ async fn a_platform_may_refuse_names_that_are_taken() {
         listen: "127.0.0.1:0".parse().unwrap(),
         token: TOKEN.into(),
         on_conflict: NameConflict::Refuse,
+        on_address_conflict: AddressConflict::default(),
         host_overrides: Vec::new(),
     };
     let running = start(config).await.unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wellspring::platform::{
-    NameConflict, PlatformConfig, Running, Storage, start, stored_rows, stored_table_rows,
+    AddressConflict, NameConflict, PlatformConfig, Running, Storage, start, stored_rows, stored_table_rows,
 };
 
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
@@ -53,6 +53,7 @@ impl House {
             listen: "127.0.0.1:0".parse().unwrap(),
             token: TOKEN.into(),
             on_conflict: NameConflict::Replace,
+            on_address_conflict: AddressConflict::default(),
             host_overrides: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! Tests of refused requests: the error, and the absence of side effects.
 
 use serde_json::{Value, json};
-use wellspring::platform::{NameConflict, PlatformConfig, PlatformError, Storage, start};
+use wellspring::platform::{AddressConflict, NameConflict, PlatformConfig, PlatformError, Storage, start};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -106,6 +106,7 @@ async fn the_platforms_own_storage_is_nobodys_data() {
         listen: "127.0.0.1:0".parse().unwrap(),
         token: TOKEN.into(),
         on_conflict: NameConflict::Replace,
+        on_address_conflict: AddressConflict::default(),
         host_overrides: Vec::new(),
     };
     let running = start(config).await.unwrap();

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 use tokio::sync::Notify;
-use wellspring::platform::{NameConflict, PlatformConfig, PlatformError, Storage, start, stored_rows};
+use wellspring::platform::{
+    AddressConflict, NameConflict, PlatformConfig, PlatformError, Storage, start, stored_rows,
+};
 
 use super::harness::{House, TOKEN, reply};
 
@@ -125,6 +127,7 @@ async fn a_platform_in_memory_works_and_leaves_nothing() {
         listen: "127.0.0.1:0".parse().unwrap(),
         token: TOKEN.into(),
         on_conflict: NameConflict::Replace,
+        on_address_conflict: AddressConflict::default(),
         host_overrides: Vec::new(),
     };
     for _ in 0..2 {

@@ -41,23 +41,7 @@ impl DataFile {
         let path = fields
             .first_text(names)?
             .ok_or_else(|| ConfigError::new(format!("\"{}\" is missing: the file to read", names[0])))?;
-        if path.contains('\0') {
-            return Err(ConfigError::new("the path holds a zero byte"));
-        }
-        for part in Path::new(path).components() {
-            match part {
-                Component::CurDir => {}
-                Component::Normal(name) if !name.to_string_lossy().starts_with('.') => {}
-                Component::Normal(_) => {
-                    return Err(ConfigError::new("the path leads to a hidden file; these are not read"));
-                }
-                _ => {
-                    return Err(ConfigError::new(
-                        "the path must be relative to the data directory, without \"..\"",
-                    ));
-                }
-            }
-        }
+        check_path(path)?;
         Ok(Self { path: path.to_owned(), reach: reach.clone() })
     }
 
@@ -73,9 +57,21 @@ impl DataFile {
 
     /// Returns the resolved path of the file.
     ///
-    /// Requires a regular file below the data directory that is neither hidden nor part of the
-    /// platform's storage.
+    /// Requires a regular file.
     pub(super) fn find(&self) -> Result<PathBuf, ReadError> {
+        let found = self.resolve()?;
+        let about = found.metadata().map_err(|error| self.unreadable(&error))?;
+        if !about.is_file() {
+            return Err(ReadError::new(format!("{} is not a regular file", self.path)));
+        }
+        Ok(found)
+    }
+
+    /// Returns the resolved path, which may be a folder.
+    ///
+    /// Requires a path below the data directory that is neither hidden nor part of the platform's
+    /// storage.
+    fn resolve(&self) -> Result<PathBuf, ReadError> {
         let found =
             self.reach.data_dir.join(&self.path).canonicalize().map_err(|error| self.unreadable(&error))?;
         let below = found.strip_prefix(&self.reach.data_dir).ok();
@@ -83,10 +79,6 @@ impl DataFile {
         let hidden = |path: &Path| path.iter().any(|part| part.to_string_lossy().starts_with('.'));
         if storage || below.is_none_or(hidden) {
             return Err(ReadError::new(format!("{} leads out of the data directory", self.path)));
-        }
-        let about = found.metadata().map_err(|error| self.unreadable(&error))?;
-        if !about.is_file() {
-            return Err(ReadError::new(format!("{} is not a regular file", self.path)));
         }
         Ok(found)
     }
@@ -126,6 +118,56 @@ impl DataFile {
     pub(super) fn content_error(&self, message: impl std::fmt::Display) -> ReadError {
         ReadError::new(format!("{}: {message}", self.path))
     }
+}
+
+/// Returns the names of the visible files of a folder with this extension, sorted.
+///
+/// The folder is below the data directory; empty for the data directory itself.
+pub(in super::super) fn file_names(
+    folder: &str,
+    extension: &str,
+    reach: &ConnectorContext,
+) -> Result<Vec<String>, ReadError> {
+    check_path(folder).map_err(|unfit| ReadError::new(unfit.into_message()))?;
+    let named = DataFile { path: folder.to_owned(), reach: reach.clone() };
+    let mut names = Vec::new();
+    for entry in named.resolve()?.read_dir().map_err(|error| named.unreadable(&error))? {
+        let Ok(name) = entry.map_err(|error| named.unreadable(&error))?.file_name().into_string() else {
+            continue;
+        };
+        let end = Path::new(&name).extension().and_then(|end| end.to_str()).unwrap_or_default();
+        let file = DataFile {
+            path: Path::new(folder).join(&name).to_string_lossy().into_owned(),
+            reach: reach.clone(),
+        };
+        if end.eq_ignore_ascii_case(extension) && !name.starts_with('.') && file.find().is_ok() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Requires a relative path without hidden parts.
+fn check_path(path: &str) -> Result<(), ConfigError> {
+    if path.contains('\0') {
+        return Err(ConfigError::new("the path holds a zero byte"));
+    }
+    for part in Path::new(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::Normal(name) if !name.to_string_lossy().starts_with('.') => {}
+            Component::Normal(_) => {
+                return Err(ConfigError::new("the path leads to a hidden file; these are not read"));
+            }
+            _ => {
+                return Err(ConfigError::new(
+                    "the path must be relative to the data directory, without \"..\"",
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Remarks of a successful sync of a growing file.
