@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 mod client;
+mod clients;
 mod commands;
 mod config;
 mod cuts;
