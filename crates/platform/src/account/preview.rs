@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::bind;
 use super::rows::AccountRow;
-use crate::connectors::{self, ConnectorContext, OpenedSource, ReadError, ReadOptions, RowSink, WriteMode};
+use crate::connectors::{
+    self, ConnectorContext, OpenedSource, ReadError, ReadOptions, RowSink, Stop, WriteMode,
+};
 use crate::definition::whole;
 use crate::endpoints::{on_storage, with_timeout};
 use crate::platform_core::PlatformCore;
@@ -51,8 +54,12 @@ pub(super) async fn preview(
         let message = "no data source of this account has this bind annotation; connect it first";
         ApiResponse::refused(StatusCode::NOT_FOUND, message)
     })?;
-    let reach = core.reach.clone();
-    Ok(match with_timeout(core, move || read(&row, skip, size, &reach)).await? {
+    let stop = watch::Sender::new(None);
+    let reach = core.reach.with_limits(stop.subscribe());
+    let read = with_timeout(core, move || read(&row, skip, size, &reach)).await;
+    // Ends a read that outlasts the response, so that it does not keep its worker.
+    stop.send_replace(Some(Stop::CallerLeft));
+    Ok(match read? {
         Ok(rows) => {
             ApiResponse::success(format!("{} rows", rows.len()), json!({ "rows": rows, "page": page }))
         }
