@@ -16,11 +16,11 @@ mod responses;
 mod source_locks;
 mod verify;
 
-use crate::client::{ApiWriter, RemoteError, RemoteErrorKind};
+use crate::client::{ApiWriter, ListDigest, RemoteError, RemoteErrorKind};
 use crate::error::error_chain;
 use crate::model::{
-    DeclarationHash, DesiredSource, Intent, IntentKind, Inventory, LastApplied, OwnershipMarker, ReadbackMap,
-    RemovedAction, ResolvedSource, SourceId, SourceName, WorkspaceRef,
+    DeclarationHash, DesiredSource, Intent, IntentKind, Inventory, LastApplied, ObservedSource,
+    OwnershipMarker, ReadbackMap, RemovedAction, ResolvedSource, SourceId, SourceName, WorkspaceRef,
 };
 use crate::plan::{
     Action, ActionResult, ApplyOutcome, ApprovedWorkspace, ErrorKind, INTERRUPTED, PendingWrite, Removal,
@@ -37,6 +37,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use source_locks::SourceLocks;
+pub use verify::VerifiedList;
 pub(crate) use verify::definition_hash;
 
 /// Callback for actions that end together, with their index in the plan.
@@ -74,8 +75,13 @@ pub struct ApplyContext<'a> {
 impl ApplyContext<'_> {
     /// Applies the plan of one workspace.
     ///
-    /// `inventory` is the recovered inventory that the plan was made from.
-    pub async fn unit(&self, approved: ApprovedWorkspace<'_>, inventory: Inventory) -> ApplyOutcome {
+    /// `inventory` is the recovered inventory that the plan was made from. Returns the list after the last
+    /// write as well, if there was one.
+    pub async fn unit(
+        &self,
+        approved: ApprovedWorkspace<'_>,
+        inventory: Inventory,
+    ) -> (ApplyOutcome, Option<VerifiedList>) {
         let plan = approved.plan();
         let mut run = ApplyRun {
             apply: self,
@@ -92,13 +98,16 @@ impl ApplyContext<'_> {
             refusal_reasons: BTreeMap::new(),
             unknown_outcomes: BTreeMap::new(),
             intents: OpenIntents::default(),
+            last_list: None,
             write_locks: self.source_locks.lock_for_write(plan.unit()),
         };
         if let Err(error) = run.execute().await {
             run.outcome.error = Some(error);
         }
         run.close();
-        run.outcome
+        let inventory = run.inventory;
+        let verified = run.last_list.map(|(digest, rows)| VerifiedList { digest, rows, inventory });
+        (run.outcome, verified)
     }
 }
 
@@ -121,6 +130,8 @@ struct ApplyRun<'a> {
     /// Reason why the outcome of a write is unknown, by action.
     unknown_outcomes: BTreeMap<usize, String>,
     intents: OpenIntents,
+    /// The last list, with its digest; `None` while a write may be newer.
+    last_list: Option<(ListDigest, Vec<ObservedSource>)>,
     /// Sources locked against syncs until the end of this pass.
     write_locks: WriteGuard<'a>,
 }
@@ -393,6 +404,7 @@ impl<'a> ApplyRun<'a> {
             return Ok(());
         }
         let now = (self.apply.now)();
+        self.last_list = None;
         let numbers = self.apply.state.record_intents(self.unit(), &intents, now).await?;
         for ((action, number), NewIntent { name, key, kind, before, declared }) in
             actions.into_iter().zip(numbers).zip(intents)

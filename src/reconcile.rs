@@ -5,8 +5,8 @@
 mod planner;
 mod unchanged;
 
-pub use planner::{ListResult, MAX_PREFETCHES, Planned, Planner, resolved};
-pub use unchanged::{InputFingerprint, UnchangedCache, fingerprint};
+pub use planner::{ListResult, MAX_PREFETCHES, PlanBasis, Planned, Planner, resolved};
+pub use unchanged::{InSync, InputFingerprint, UnchangedCache, fingerprint};
 
 use crate::apply::{ActionCallback, ApplyContext, SourceLocks};
 use crate::client::ApiWriter;
@@ -159,7 +159,7 @@ impl Reconciler {
         let version = self.planner.version().await;
         let listed = if version.as_ref().is_ok_and(|now| *now == before) { listed } else { None };
         let mut made = self.planner.plan_with_list(task, version, listed).await;
-        let mark = made.input_fingerprint.take();
+        let mut in_sync = made.in_sync.take();
         if let Err(error) = self.persist_recovered(&made).await {
             return self.failed_pass(task, error, planned);
         }
@@ -168,12 +168,14 @@ impl Reconciler {
         let mut outcome = ApplyOutcome::default();
         if let Some(unit) = approved.units().next() {
             planned(unit.plan());
-            outcome = self.apply(unit, made.inventory, made.upserts, task, id).await;
+            let applied = self.apply(unit, made.inventory, &made.basis, task, id).await;
+            outcome = applied.0;
+            in_sync = in_sync.or(applied.1);
         }
-        if let (Some(settled), Some(mark)) = (&self.planner.unchanged, mark)
+        if let (Some(unchanged), Some(in_sync)) = (&self.planner.unchanged, in_sync)
             && outcome.error.is_none()
         {
-            settled.insert(mark);
+            unchanged.insert(in_sync.inputs);
         }
         drop(lock);
         let again = settling.or_else(|| outcome.needs_second_pass.then_some(Duration::ZERO));
@@ -204,18 +206,19 @@ impl Reconciler {
 
     /// Applies an approved unit while the caller holds its lock.
     ///
-    /// `inventory` and `upserts` are the recovered inventory and the platform behaviour that the
-    /// plan is based on.
+    /// `inventory` is the recovered inventory. Returns the cache entry of the unit if the list after the
+    /// writes shows it in sync.
     pub async fn apply(
         &self,
         unit: ApprovedWorkspace<'_>,
         inventory: Inventory,
-        upserts: bool,
+        basis: &PlanBasis,
         task: &Task,
         id: &PassId,
-    ) -> ApplyOutcome {
-        if let Some(error) = &unit.plan().error {
-            return ApplyOutcome { error: Some(error.clone()), ..ApplyOutcome::default() };
+    ) -> (ApplyOutcome, Option<InSync>) {
+        let plan = unit.plan();
+        if let Some(error) = &plan.error {
+            return (ApplyOutcome { error: Some(error.clone()), ..ApplyOutcome::default() }, None);
         }
         let apply = ApplyContext {
             writer: &self.writer,
@@ -226,14 +229,21 @@ impl Reconciler {
             root: &self.planner.root,
             settle: self.planner.settle,
             batch: MAX_BATCH_SIZE,
-            upserts,
+            upserts: basis.upserts,
             pass: &id.0,
             now: &*self.planner.clock,
             stopping: &*self.should_stop,
             finished: &*self.on_actions,
             source_locks: &self.source_locks,
         };
-        apply.unit(unit, inventory).await
+        let (outcome, verified) = apply.unit(unit, inventory).await;
+        let in_sync = match verified {
+            Some(verified) if outcome.is_complete() => {
+                self.planner.in_sync_after(plan, task, basis, verified)
+            }
+            _ => None,
+        };
+        (outcome, in_sync)
     }
 
     fn failed_pass(&self, task: &Task, error: WorkspaceError, planned: impl FnOnce(&WorkspacePlan)) -> Pass {

@@ -1,8 +1,11 @@
 //! Lists the workspace after writes and records the result.
 
 use super::ApplyRun;
+use crate::client::ListDigest;
 use crate::listing::RelevantRows;
-use crate::model::{Answered, DesiredSource, Intent, IntentKind, ObservedSource, SourceId, SourceName};
+use crate::model::{
+    Answered, DesiredSource, Intent, IntentKind, Inventory, ObservedSource, SourceId, SourceName,
+};
 use crate::plan::{
     Action, ActionResult, InventoryUpdate, Step, WorkspaceError, abandon, recover, with_location,
     with_sent_names,
@@ -12,6 +15,13 @@ use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+
+/// The last list of a pass, received after its last write, and the inventory that it led to.
+pub struct VerifiedList {
+    pub digest: ListDigest,
+    pub rows: Vec<ObservedSource>,
+    pub inventory: Inventory,
+}
 
 struct RefreshedListing<'a> {
     ids: HashSet<&'a SourceId>,
@@ -49,10 +59,15 @@ impl ApplyRun<'_> {
     async fn refresh(&mut self, settle: SignedDuration) -> Result<bool, WorkspaceError> {
         let reader = self.apply.writer.reader();
         let relevant = RelevantRows::new(&self.plan.desired, &self.inventory);
-        let listed = reader.fetch_listing(self.unit()).await;
-        let listed = listed.and_then(|listed| reader.read(self.unit(), &listed, Some(&relevant)));
-        let listing = match listed {
-            Ok(listing) => listing,
+        let listed = match reader.fetch_listing(self.unit()).await {
+            Ok(response) => {
+                let rows = reader.read(self.unit(), &response, Some(&relevant));
+                rows.map(|rows| (response.digest(self.apply.state.key()), rows))
+            }
+            Err(error) => Err(error),
+        };
+        let (digest, listing) = match listed {
+            Ok(listed) => listed,
             Err(error) => {
                 // Keep the responses, so that the next pass can use them.
                 self.commit(self.open_responses().collect()).await?;
@@ -98,6 +113,9 @@ impl ApplyRun<'_> {
         }
         self.set_results(results);
         recorded?;
+        // Rows that the platform renamed are left to the next pass.
+        let is_named_as_sent = self.inventory.managed.values().all(|owned| owned.listed_as.is_none());
+        self.last_list = if is_named_as_sent { Some((digest, listing)) } else { None };
         Ok(!self.pending.is_empty())
     }
 

@@ -15,7 +15,7 @@ use crate::plan::{
     Action, ActionResult, ApplyOutcome, ApprovedPlan, ErrorKind, PendingWrite, Plan, UnchangedSummary,
     Withheld, WorkspacePlan,
 };
-use crate::reconcile::{MAX_CONCURRENT, PassId, Planned, Reconciler, Task, guard};
+use crate::reconcile::{InSync, MAX_CONCURRENT, PassId, Planned, Reconciler, Task, guard};
 use crate::report;
 use crate::store::WorkspaceLock;
 use crate::tree;
@@ -150,9 +150,9 @@ async fn apply(
     let ticking = applying.tick();
     let approved = Arc::clone(&round.approved);
     let mut plan = Cow::Borrowed(approved.plan());
-    let found = plan_cache::cacheable_workspaces(&place, &round.planned);
     applying.begin(names(&plan));
     let mut outcomes = round.apply(&reconciler).await;
+    let mut in_sync = std::mem::take(&mut round.in_sync);
     for _ in 1..MAX_ROUNDS {
         let again = round.follow_up_tasks(&outcomes);
         if again.is_empty() || daemon::is_stopping(&stopping) {
@@ -161,6 +161,7 @@ async fn apply(
         round = ApplyRound::plan(&reconciler, &selector, again, Vec::new()).await?;
         applying.begin(names(round.approved.plan()));
         let next = round.apply(&reconciler).await;
+        in_sync.append(&mut round.in_sync);
         merge(plan.to_mut(), &mut outcomes, round.approved.plan(), next);
     }
     drop(ticking);
@@ -176,7 +177,7 @@ async fn apply(
         .or(exit_of(&plan))
         .or(place.exit())
         .or(Exit::Interrupted.when(daemon::is_stopping(&stopping)));
-    before.store(&args.limits, &place, found).await;
+    before.store(&args.limits, &place, in_sync).await;
     drop(locks);
     place.close().await;
     // The process exits now, so do not spend time on freeing memory.
@@ -210,6 +211,8 @@ struct ApplyRound {
     tasks: Vec<Task>,
     planned: Vec<Planned>,
     approved: Arc<ApprovedPlan>,
+    /// Workspaces that the plan or the list after the writes shows in sync.
+    in_sync: BTreeMap<WorkspaceRef, InSync>,
 }
 
 impl ApplyRound {
@@ -228,7 +231,7 @@ impl ApplyRound {
             selector.filter_plan(&mut planned.plan);
         }
         let approved = Arc::new(guard(&planned, as_before, &reconciler.planner.host));
-        Ok(Self { tasks, planned, approved })
+        Ok(Self { tasks, planned, approved, in_sync: BTreeMap::new() })
     }
 
     /// Applies several units in parallel.
@@ -243,19 +246,28 @@ impl ApplyRound {
             let turns = Arc::clone(&turns);
             let task = self.tasks[n].clone();
             // Only the approved plan is needed from now on.
-            let (inventory, upserts) = (planned.inventory, planned.upserts);
+            let Planned { plan, inventory, basis, in_sync, .. } = planned;
+            if let Some(in_sync) = in_sync {
+                self.in_sync.insert(plan.unit().clone(), in_sync);
+            }
+            drop(plan);
             applying.spawn(async move {
                 // Fails only for a closed semaphore, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
                 match approved.units().nth(n) {
-                    Some(unit) => (n, reconciler.apply(unit, inventory, upserts, &task, &id).await),
-                    None => (n, ApplyOutcome::default()),
+                    Some(unit) => (n, reconciler.apply(unit, inventory, &basis, &task, &id).await),
+                    None => (n, Default::default()),
                 }
             });
         }
-        let mut outcomes = applying.join_all().await;
-        outcomes.sort_by_key(|(n, _)| *n);
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+        let mut applied = applying.join_all().await;
+        applied.sort_by_key(|(n, _)| *n);
+        let mut outcomes = Vec::with_capacity(applied.len());
+        for (n, (outcome, in_sync)) in applied {
+            self.in_sync.extend(in_sync.map(|in_sync| (self.tasks[n].desired.unit.clone(), in_sync)));
+            outcomes.push(outcome);
+        }
+        outcomes
     }
 
     /// Returns the remaining settle time of writes whose responses were lost, if any.

@@ -1,4 +1,4 @@
-//! Cache of units that an earlier run found in sync.
+//! Cache of units that an earlier run found, or left, in sync.
 //!
 //! While all inputs of that result are unchanged, these units are only listed; their files are not parsed and
 //! their lists not compared.
@@ -10,7 +10,7 @@ use crate::client::{ApiReader, ListDigest};
 use crate::config::{self, WorkspaceFingerprint};
 use crate::model::{Fingerprint, FingerprintKey, PlatformUrl, SecretRef, WorkspaceRef};
 use crate::plan::UnchangedSummary;
-use crate::reconcile::{Planned, fingerprint};
+use crate::reconcile::{InSync, fingerprint};
 use crate::secrets::Secrets;
 use crate::settings::{self, PlatformChoice, Settings};
 use crate::store::{PlanCacheRows, Store};
@@ -161,8 +161,9 @@ impl CacheHits {
         self,
         limits: &LimitArgs,
         place: &CommandContext,
-        found: Vec<(WorkspaceRef, String)>,
+        in_sync: BTreeMap<WorkspaceRef, InSync>,
     ) {
+        let found = cache_entries(place, in_sync);
         let Some(state) = &place.state else { return };
         if found.is_empty() && self.invalidated.is_empty() {
             return;
@@ -198,22 +199,20 @@ async fn list_digests(
 }
 
 /// Returns cache entries for the units in sync.
-pub(super) fn cacheable_workspaces(
+fn cache_entries(
     place: &CommandContext,
-    planned: &[Planned],
+    in_sync: BTreeMap<WorkspaceRef, InSync>,
 ) -> Vec<(WorkspaceRef, String)> {
-    let found = |planned: &Planned| {
-        let mark = planned.input_fingerprint.as_ref()?;
-        let unit = planned.plan.unit();
-        let found = CacheEntry {
-            files: place.reading.workspace_fingerprint(unit)?,
-            list: mark.list(),
-            secrets: mark.secrets().to_vec(),
-            says: planned.plan.unchanged_summary()?,
+    let entry = |(unit, in_sync): (WorkspaceRef, InSync)| {
+        let entry = CacheEntry {
+            files: place.reading.workspace_fingerprint(&unit)?,
+            list: in_sync.inputs.list(),
+            secrets: in_sync.inputs.secrets().to_vec(),
+            says: in_sync.summary?,
         };
-        Some((unit.clone(), serde_json::to_string(&found).ok()?))
+        Some((unit, serde_json::to_string(&entry).ok()?))
     };
-    if place.is_local() { Vec::new() } else { planned.iter().filter_map(found).collect() }
+    if place.is_local() { Vec::new() } else { in_sync.into_iter().filter_map(entry).collect() }
 }
 
 impl PlanCacheKey {

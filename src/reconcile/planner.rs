@@ -1,12 +1,13 @@
 //! Collects the inputs of a plan and creates it. Never writes.
 
-use super::unchanged::{InputFingerprint, UnchangedCache};
+use super::unchanged::{InSync, InputFingerprint, UnchangedCache};
 use super::{Clock, MAX_CONCURRENT, Task};
-use crate::apply::definition_hash;
-use crate::client::{ApiReader, Listing, RemoteError};
+use crate::apply::{VerifiedList, definition_hash};
+use crate::client::{ApiReader, ListDigest, Listing, RemoteError};
 use crate::listing::RelevantRows;
 use crate::model::{
-    ConfigValue, DesiredSource, DesiredWorkspace, FingerprintKey, Inventory, ResolvedSource, SourceName,
+    ConfigValue, DesiredSource, DesiredWorkspace, Fingerprint, FingerprintKey, Inventory, ObservedSource,
+    ResolvedSource, SecretRef, SourceName,
 };
 use crate::plan::saved::{Outline, input_outline};
 use crate::plan::{
@@ -73,28 +74,61 @@ pub struct Planned {
     pub input_outline: Option<Outline>,
     /// Inventory after recovery.
     pub inventory: Inventory,
+    /// The other inputs.
+    pub basis: PlanBasis,
     /// Outcomes revealed by the listing for writes without a response.
     pub corrections: Vec<InventoryUpdate>,
     /// Number of removals in the last hour.
     pub recent_removals: usize,
-    /// True if the platform is known to update in place on connect.
-    pub upserts: bool,
     /// Delay until the next list, if a write is still settling.
     pub settle_wait: Option<Duration>,
-    /// Cache entry to store after the pass if it had nothing to do.
-    pub input_fingerprint: Option<InputFingerprint>,
+    /// Set if there is nothing to do, for the cache.
+    pub in_sync: Option<InSync>,
+}
+
+/// Inputs of a plan besides the declarations, the list and the inventory.
+#[derive(Default)]
+pub struct PlanBasis {
+    secrets: BTreeMap<SourceName, SecretState>,
+    quarantine: Quarantine,
+    /// True if the platform is known to update in place on connect.
+    pub(super) upserts: bool,
+    /// True if the state records a doubt in the lists that this plan does not end.
+    is_doubted: bool,
+    /// State's version from before it was read, with the fingerprints of the unit's secrets.
+    ///
+    /// `None` if there is no later pass, or a secret does not resolve.
+    versions: Option<(i64, Vec<(SecretRef, Fingerprint)>)>,
+}
+
+impl PlanBasis {
+    /// Returns the cache entry of a unit with this plan.
+    ///
+    /// `None` unless there is nothing to do, now or at a later time.
+    fn in_sync(
+        &self,
+        task: &Task,
+        plan: &WorkspacePlan,
+        reckoning: &Recovered,
+        list: impl FnOnce() -> ListDigest,
+    ) -> Option<InSync> {
+        let idle = plan.is_unchanged()
+            && reckoning.corrections.is_empty()
+            && reckoning.inventory.intents.is_empty()
+            && reckoning.inventory.managed.values().all(|owned| owned.unproven_since.is_none())
+            && self.quarantine.blocked.is_empty()
+            && self.quarantine.corrected.is_empty()
+            && task.released.is_empty()
+            && !self.is_doubted;
+        let (version, secrets) = self.versions.as_ref().filter(|_| idle)?;
+        Some(InSync {
+            inputs: InputFingerprint::new(task, list(), secrets.clone(), *version),
+            summary: plan.unchanged_summary(),
+        })
+    }
 }
 
 impl Planned {
-    /// Returns true if there is nothing to do, now or at a later time.
-    fn has_nothing_to_do(&self) -> bool {
-        self.plan.is_unchanged()
-            && self.corrections.is_empty()
-            && self.settle_wait.is_none()
-            && self.inventory.intents.is_empty()
-            && self.inventory.managed.values().all(|owned| owned.unproven_since.is_none())
-    }
-
     fn failed(desired: Arc<DesiredWorkspace>, error: WorkspaceError) -> Self {
         Self {
             plan: WorkspacePlan::failed(desired, error),
@@ -102,9 +136,9 @@ impl Planned {
             inventory: Inventory::default(),
             corrections: Vec::new(),
             recent_removals: 0,
-            upserts: false,
+            basis: PlanBasis::default(),
             settle_wait: None,
-            input_fingerprint: None,
+            in_sync: None,
         }
     }
 }
@@ -258,10 +292,9 @@ impl Planner {
         let now = (self.clock)();
         let StoredContext { inventory, recent_removals, quarantine, upserts, doubted_since: doubted } =
             self.remember_inputs(desired, task, now).await?;
-        let upserts = upserts || self.upserts;
         let mut resolver = Resolver::new(Arc::clone(&self.secrets), &desired.names());
         let secrets = secrets_of(desired, &mut resolver, &self.key);
-        let values = version.and_then(|_| resolver.fingerprints(&self.key));
+        let versions = version.and_then(|version| Some((version, resolver.fingerprints(&self.key)?)));
         let (asked, kept, from) =
             (Arc::clone(&task.desired), resolver.into_cache(), Arc::clone(&self.secrets));
         // Pass the secrets on, so that they are not resolved twice.
@@ -283,6 +316,35 @@ impl Planner {
                 None
             }
         };
+        let is_doubted = doubted.is_some() && doubt.is_none();
+        let basis = PlanBasis { secrets, quarantine, upserts: upserts || self.upserts, is_doubted, versions };
+        let (mut plan, mut reckoning, input_outline) =
+            self.compare(desired, task, &basis, inventory, listing);
+        reckoning.corrections.extend(doubt.map(InventoryUpdate::SetDoubt));
+        self.hold_departures(&mut plan, task, &reckoning.inventory).await?;
+        let waits = plan.withheld.iter().any(|withheld| withheld.code == WithheldReason::Unproven);
+        let unproven = waits.then_some(UNPROVEN_PERIOD.unsigned_abs());
+        Ok(Planned {
+            in_sync: basis.in_sync(task, &plan, &reckoning, || listed.digest(&self.key)),
+            plan,
+            input_outline,
+            settle_wait: self.settle_delay(&reckoning).or(unproven),
+            inventory: reckoning.inventory,
+            basis,
+            corrections: reckoning.corrections,
+            recent_removals,
+        })
+    }
+
+    /// Decides open writes by the listing, and plans.
+    fn compare(
+        &self,
+        desired: &Arc<DesiredWorkspace>,
+        task: &Task,
+        basis: &PlanBasis,
+        inventory: Inventory,
+        listing: Vec<ObservedSource>,
+    ) -> (WorkspacePlan, Recovered, Option<Outline>) {
         let settle = SignedDuration::try_from(self.settle).unwrap_or(SignedDuration::MAX);
         let reckoning = recover(inventory, &listing, &self.key, ((self.clock)(), settle));
         let listing = with_sent_names(listing, &reckoning.inventory);
@@ -291,42 +353,39 @@ impl Planner {
             listing: &listing,
             inventory: &reckoning.inventory,
             pending: &reckoning.pending,
-            secrets: &secrets,
+            secrets: &basis.secrets,
             key: &self.key,
             owner: task.owner.as_deref(),
             root: &self.root,
             removals_blocked: task.removals_blocked.clone(),
-            quarantine: &quarantine,
-            upserts,
+            quarantine: &basis.quarantine,
+            upserts: basis.upserts,
         };
-        let mut plan = plan(&input);
-        self.hold_departures(&mut plan, task, &reckoning.inventory).await?;
-        let waits = plan.withheld.iter().any(|withheld| withheld.code == WithheldReason::Unproven);
-        let unproven = waits.then_some(UNPROVEN_PERIOD.unsigned_abs());
-        let mut made = Planned {
-            plan,
-            input_outline: if self.hashes { Some(input_outline(&input)) } else { None },
-            settle_wait: self.settle_delay(&reckoning).or(unproven),
-            inventory: reckoning.inventory,
-            corrections: reckoning
-                .corrections
-                .into_iter()
-                .chain(doubt.map(InventoryUpdate::SetDoubt))
-                .collect(),
-            recent_removals,
-            upserts,
-            input_fingerprint: None,
-        };
-        if let (Some(version), Some(values)) = (version, values)
-            && quarantine.blocked.is_empty()
-            && quarantine.corrected.is_empty()
-            && task.released.is_empty()
-            && made.has_nothing_to_do()
-        {
-            made.input_fingerprint =
-                Some(InputFingerprint::new(task, listed.digest(&self.key), values, version));
+        let outline = if self.hashes { Some(input_outline(&input)) } else { None };
+        (plan(&input), reckoning, outline)
+    }
+
+    /// Returns the cache entry of a unit that the list after the writes shows in sync.
+    ///
+    /// The next plan would be made of the same list and inventory.
+    pub(super) fn in_sync_after(
+        &self,
+        applied: &WorkspacePlan,
+        task: &Task,
+        basis: &PlanBasis,
+        verified: VerifiedList,
+    ) -> Option<InSync> {
+        // Corrected drift is remembered for an hour, in which the next pass may quarantine the source.
+        if basis.versions.is_none() || applied.actions.iter().any(|action| action.corrects_drift) {
+            return None;
         }
-        Ok(made)
+        let VerifiedList { digest, rows, inventory } = verified;
+        let (plan, reckoning, _) = self.compare(&applied.desired, task, basis, inventory, rows);
+        // A new unmanaged source is to be reported once.
+        if plan.unmanaged != applied.unmanaged {
+            return None;
+        }
+        basis.in_sync(task, &plan, &reckoning, || digest)
     }
 
     /// Holds back removals of moved sources until they are connected at the new place.

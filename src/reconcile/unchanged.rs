@@ -1,14 +1,15 @@
 //! Cache of units found in sync, which skips reading an unchanged list.
 //!
 //! While none of a plan's inputs changes, the next plan is the same. Entries live as long as the
-//! process. Only a pass with nothing to do, to withhold or to record creates one. An entry is valid
-//! only for the same declaration, the same response of the platform, the same secrets, and a state
+//! process. Only a plan with nothing to do, to withhold or to record creates one: that of a pass, or one
+//! made of the list that verified its writes. An entry is valid only for the same declaration, the same response of the platform, the same secrets, and a state
 //! that no other process has written since. A failed pass removes it.
 
 use super::Task;
 use crate::client::ListDigest;
 use crate::model::{CompressedWorkspace, Fingerprint, FingerprintKey, SecretRef, WorkspaceRef};
 use crate::mutex::lock;
+use crate::plan::UnchangedSummary;
 use crate::secrets::Secrets;
 use secrecy::ExposeSecret as _;
 use std::collections::HashMap;
@@ -17,6 +18,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Cache entries by unit.
 #[derive(Default)]
 pub struct UnchangedCache(Mutex<HashMap<WorkspaceRef, Arc<InputFingerprint>>>);
+
+/// A unit in sync.
+pub struct InSync {
+    /// Inputs of the plan that had nothing to do.
+    pub inputs: InputFingerprint,
+    /// Summary for the output; `None` if the unit has an unmanaged source.
+    pub summary: Option<UnchangedSummary>,
+}
 
 /// Inputs of a plan that had nothing to do.
 pub struct InputFingerprint {

@@ -331,6 +331,9 @@ impl History {
                 .await
         };
         let ended = if faulty { self.live(pass).await } else { Some(pass.await) };
+        if !faulty && reconciler.planner.may_be_unchanged(&task) {
+            self.plan_without_cache(&reconciler.planner, &task).await;
+        }
         drop(reconciler);
         self.count(if ended.is_some() { "passes" } else { "deaths" });
         if ended.is_none() {
@@ -338,6 +341,21 @@ impl History {
             self.reopen();
         }
         ended
+    }
+
+    /// Plans a workspace that is in the cache as if it were not: there must be nothing to do.
+    async fn plan_without_cache(&mut self, planner: &Planner, task: &Task) {
+        // A list that lags may show something else by now.
+        if self.wire.world().semantics.lag > 0 {
+            return;
+        }
+        self.count("cached");
+        let planned = Planner { unchanged: None, ..planner.clone() }.plan(task).await;
+        if !planned.plan.is_unchanged() || !planned.corrections.is_empty() {
+            let (plan, corrections) = (planned.plan, planned.corrections);
+            let breach = format!("cached, though there is {:?} {corrections:?}", plan.actions);
+            self.wire.world().breaches.push(breach);
+        }
     }
 
     async fn something_happens(&mut self) {

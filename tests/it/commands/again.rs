@@ -45,7 +45,11 @@ fn settled() -> (Scene, String) {
     scene.declare("ws_one", &[A, B]);
     scene.declare("ws_two", &[A]);
     assert_eq!(apply(&scene, &[]).code, Some(0));
-    assert!(kept(&scene).is_empty(), "it connected something");
+    assert_eq!(
+        kept(&scene),
+        ["ws_one", "ws_two"],
+        "the lists after the writes were the same as the next ones"
+    );
     let said = apply(&scene, &[]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert!(
@@ -75,6 +79,43 @@ fn the_same_is_said_again_after_one_list_of_each_workspace() {
     assert!(verbose.contains("alpha") && verbose.contains("3 sources in 2 workspaces"), "{verbose}");
     let json: serde_json::Value = serde_json::from_str(&plan(&scene, &["--format", "json"]).stdout).unwrap();
     assert_eq!(json["summary"]["unchanged"], 3);
+}
+
+#[test]
+fn the_first_run_after_an_apply_takes_what_its_last_lists_showed() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    scene.declare("ws_two", &[A]);
+    for step in ["connect", "replace", "cleanup"] {
+        match step {
+            "replace" => scene.declare("ws_one", &[A, ("beta", "c.example.com")]),
+            "cleanup" => scene.declare("ws_one", &[A]),
+            _ => {}
+        }
+        let applied = apply(&scene, &["--prune"]);
+        assert_eq!(applied.code, Some(0), "{step}: {}{}", applied.stdout, applied.stderr);
+        assert_eq!(kept(&scene), ["ws_one", "ws_two"], "{step}");
+        mark(&scene, "ws_one");
+        for verb in [plan, apply] {
+            scene.platform.forget_calls();
+            let again = verb(&scene, &["--prune"]);
+            assert!(again.stdout.contains("4 sources in 2 workspaces are up to date"), "{}", again.stdout);
+            assert_eq!(scene.platform.calls().len(), 2, "{step}");
+        }
+    }
+}
+
+#[test]
+fn what_the_last_list_of_an_apply_does_not_prove_is_looked_at_again() {
+    let scene = Scene::new();
+    scene.declare("ws_one", &[A, B]);
+    scene.someone_adds("ws_one", "stranger");
+    assert!(apply(&scene, &[]).stdout.contains("2 connected"));
+    assert!(kept(&scene).is_empty(), "unmanaged sources are told each time");
+    scene.platform.remove("ws_one", "user", "stranger");
+    scene.platform.remove("ws_one", "user", "beta");
+    assert!(apply(&scene, &[]).stdout.contains("1 connected"));
+    assert!(kept(&scene).is_empty(), "drift that was corrected is kept in mind");
 }
 
 #[test]
@@ -134,7 +175,7 @@ fn only_the_workspace_whose_file_changed_is_looked_at() {
     scene.declare("ws_two", &[A, B]);
     let changed = apply(&scene, &[]).stdout;
     assert!(changed.contains("1 connected") && scene.holds("ws_two", &[A, B]), "{changed}");
-    assert_eq!(kept(&scene), ["ws_one"]);
+    assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
     // A second file for a workspace, and its removal.
     let second = "workspaces/more.toml";
     scene.tree.write(
@@ -210,12 +251,16 @@ fn what_is_said_in_wellspring_toml_or_by_flags_or_on_the_host_concerns_every_wor
 #[test]
 fn whatever_is_written_of_a_workspace_ends_what_was_kept_of_it() {
     let (scene, _) = settled();
+    mark(&scene, "ws_two");
     let text = scene.tree.read("workspaces/ws_two.toml");
     scene.tree.write("workspaces/ws_two.toml", &text.replace("a.example.com", "z.example.com"));
     assert!(apply(&scene, &["--verbose"]).stdout.contains("1 replaced"));
     scene.tree.write("workspaces/ws_two.toml", &text);
     assert!(apply(&scene, &["--verbose"]).stdout.contains("1 updated in place"));
-    assert_eq!(kept(&scene), ["ws_one"], "though files and list are as they were");
+    assert!(
+        apply(&scene, &[]).stdout.contains("3 sources in 2 workspaces"),
+        "though files and list are as they were"
+    );
 }
 
 #[test]

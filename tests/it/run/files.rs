@@ -74,8 +74,10 @@ fn a_look_that_finds_nothing_moved_waits_for_nobody_who_writes_the_workspace() {
 fn a_save_that_changes_nothing_on_the_platform_is_told_once() {
     let (scene, daemon) = settled();
     let path = "workspaces/ws_one.toml";
-    let guarded = scene.tree.read(path).replacen("type = ", "protect = true\ntype = ", 1);
-    scene.tree.write(path, &guarded);
+    let text = scene.tree.read(path);
+    scene.tree.write(path, &text.replacen("type = ", "protect = true\ntype = ", 1));
+    daemon.wait_for_line("unchanged=2 changes=0");
+    scene.tree.write(path, &text);
     daemon.wait_for_line("files reloaded, nothing to do");
     until_looked(&scene, &daemon);
     until_looked(&scene, &daemon);

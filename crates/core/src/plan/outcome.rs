@@ -48,6 +48,15 @@ impl ApplyOutcome {
         })
     }
 
+    /// Returns true if every action was done and nothing is left for another pass.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.error.is_none()
+            && !self.needs_second_pass
+            && !self.waits_for_sync
+            && self.results.iter().all(|result| *result == ActionResult::Done)
+    }
+
     /// Returns true if there was no error and no action failed.
     #[must_use]
     pub fn is_success(&self) -> bool {

@@ -19,7 +19,7 @@ pub struct Unmanaged {
 ///
 /// A platform may list 200,000 of them in each of many workspaces, and the plans of all workspaces are in memory before
 /// the first write. Therefore all but the first are compressed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnmanagedSources {
     first: Vec<Unmanaged>,
     chunks: Vec<Box<[u8]>>,
