@@ -192,6 +192,28 @@ fn only_the_workspace_whose_file_changed_is_looked_at() {
 }
 
 #[test]
+fn a_comment_above_the_sources_writes_no_source_to_the_state() {
+    let (scene, said) = settled();
+    let rows = || {
+        let state = rusqlite::Connection::open(scene.state.path().join("state.db")).unwrap();
+        let mut rows = state.prepare("SELECT owned FROM owned ORDER BY number").unwrap();
+        let rows = rows.query_map([], |row| row.get(0)).unwrap();
+        rows.collect::<Result<Vec<String>, _>>().unwrap()
+    };
+    let before = rows();
+    let path = "workspaces/ws_one.toml";
+    scene.tree.write(path, &format!("# above\n\n{}", scene.tree.read(path)));
+    assert_eq!(apply(&scene, &[]).stdout, said);
+    assert_eq!(rows(), before);
+    assert_eq!(kept(&scene), ["ws_one", "ws_two"]);
+    // Every other change of a record takes the line along.
+    let guarded = scene.tree.read(path).replacen("type = ", "protect = true\ntype = ", 1);
+    scene.tree.write(path, &guarded);
+    assert_eq!(apply(&scene, &[]).code, Some(0));
+    assert!(rows().iter().any(|row| row.contains("\"line\":6")), "{:?}", rows());
+}
+
+#[test]
 fn a_broken_file_is_told_each_time_and_holds_back_what_it_declared() {
     let (scene, _) = settled();
     let path = "workspaces/ws_two.toml";

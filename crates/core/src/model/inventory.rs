@@ -83,7 +83,7 @@ pub struct ManagedSource {
     pub declared_in: Option<String>,
     /// File in which it was last declared.
     pub file: Option<String>,
-    /// Line in `file`, from 1.
+    /// Line in `file`, from 1, at the time of this record.
     pub line: Option<u32>,
 }
 

@@ -146,7 +146,7 @@ impl<'a> SourceCase<'a> {
 
 /// Returns the inventory entry with the location of its declaration in `root`.
 ///
-/// The same `Arc` is returned if nothing changed.
+/// The same `Arc` is returned if nothing but the line changed: a comment above the sources moves every line.
 #[must_use]
 pub fn with_location(
     mut owned: Arc<ManagedSource>,
@@ -154,8 +154,8 @@ pub fn with_location(
     root: &str,
 ) -> Arc<ManagedSource> {
     let SourceLocation { file, line } = &source.at;
-    let was = (&owned.key, owned.protect, owned.declared_in.as_deref(), owned.file.as_deref(), owned.line);
-    if was != (&source.key, source.protect, Some(root), Some(file), Some(*line)) {
+    let was = (&owned.key, owned.protect, owned.declared_in.as_deref(), owned.file.as_deref());
+    if was != (&source.key, source.protect, Some(root), Some(file)) || owned.line.is_none() {
         let owned = Arc::make_mut(&mut owned);
         owned.key.clone_from(&source.key);
         owned.protect = source.protect;

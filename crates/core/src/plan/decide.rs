@@ -291,6 +291,7 @@ impl<'a> SourceCase<'a> {
             Arc::make_mut(&mut next).superseded.retain(stands);
         }
         if !Arc::ptr_eq(&next, owned) {
+            Arc::make_mut(&mut next).line = Some(self.source.at.line);
             plan.refresh.push((self.source.name.clone(), next));
         }
     }
