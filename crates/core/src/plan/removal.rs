@@ -7,9 +7,10 @@ use super::listing_index::ListingIndex;
 use super::recovery::is_accepted_writer;
 use super::{Action, ActionKind, PlanInput, Removal, Step, Withheld, WithheldReason, WorkspacePlan};
 use crate::model::{
-    Definition, DesiredSource, ManagedSource, Moved, ObservedSource, Prune, Removed, RemovedAction,
-    SourceKey, SourceLocation, SourceName, toml_key, toml_string,
+    ConfigValue, Definition, DesiredSource, ManagedSource, Moved, ObservedSource, Prune, Removed,
+    RemovedAction, SourceKey, SourceLocation, SourceName, toml_key, toml_string,
 };
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Data for the conditions, indexed by key and by name.
@@ -178,18 +179,18 @@ pub(super) fn hold_suspected_renames(plan: &mut WorkspacePlan, input: &PlanInput
     let sources = &input.desired.sources;
     let by_key: BTreeMap<&SourceKey, &DesiredSource> =
         sources.iter().map(|source| (&source.key, source)).collect();
-    let mut by_look: BTreeMap<String, Vec<&DesiredSource>> = BTreeMap::new();
+    let mut by_outline: BTreeMap<Outline<'_>, LookAlikes<'_>> = BTreeMap::new();
     for source in sources {
-        if let Some(look) = content_text(&source.definition) {
-            by_look.entry(look).or_default().push(source);
-        }
+        by_outline.entry(outline(&source.definition)).or_default().sources.push(source);
     }
     let mut kept = Vec::with_capacity(plan.actions.len());
     for action in std::mem::take(&mut plan.actions) {
         let undeclared = is_undeclared(&action);
         let twin = input.inventory.managed.get(&action.name).filter(|_| undeclared).and_then(|owned| {
             let alike = || {
-                let alike = by_look.get(&content_text(&owned.applied.definition)?)?;
+                let definition = &owned.applied.definition;
+                let alike = by_outline.get(&outline(definition))?.by_content();
+                let alike = alike.get(&content_text(definition)?)?;
                 alike.iter().find(|twin| !was_there_before(&twin.name, owned, input))
             };
             by_key.get(&owned.key).or_else(alike)
@@ -214,6 +215,39 @@ pub(super) fn hold_suspected_renames(plan: &mut WorkspacePlan, input: &PlanInput
         }
     }
     plan.actions = kept;
+}
+
+/// Type, number of fields and first text of a definition, which differ for most definitions.
+type Outline<'a> = (&'a str, usize, Option<&'a str>);
+
+fn outline(Definition { kind, connection_config, .. }: &Definition) -> Outline<'_> {
+    let first = connection_config.values().find_map(|value| match value {
+        ConfigValue::String(text) => Some(text.as_str()),
+        _ => None,
+    });
+    (kind, connection_config.len(), first)
+}
+
+/// Declared sources with the same outline.
+#[derive(Default)]
+struct LookAlikes<'a> {
+    sources: Vec<&'a DesiredSource>,
+    by_content: OnceCell<BTreeMap<String, Vec<&'a DesiredSource>>>,
+}
+
+impl<'a> LookAlikes<'a> {
+    /// Returns the sources by type and `connection_config`, which are written out on first use.
+    fn by_content(&self) -> &BTreeMap<String, Vec<&'a DesiredSource>> {
+        self.by_content.get_or_init(|| {
+            let mut by_content: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for source in &self.sources {
+                if let Some(content) = content_text(&source.definition) {
+                    by_content.entry(content).or_default().push(*source);
+                }
+            }
+            by_content
+        })
+    }
 }
 
 /// Returns true if the source of this name did not replace the other one.
