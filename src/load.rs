@@ -78,6 +78,11 @@ impl LoadedConfig {
         Ok(Self::from_snapshot(tree::read(root)?, variable, &config::ParseCache::default()))
     }
 
+    /// Reads the tree again, without opening the files that are unchanged by their inode, size and times.
+    pub fn rescan(&self) -> Result<tree::TreeSnapshot, TreeError> {
+        tree::rescan_by_stat(&self.tree.root, &self.tree.stat_cache)
+    }
+
     /// Interprets a tree with all its contents, using the cache of an earlier process.
     #[must_use]
     pub fn from_snapshot(

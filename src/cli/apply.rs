@@ -18,7 +18,6 @@ use crate::plan::{
 use crate::reconcile::{InSync, MAX_CONCURRENT, PassId, Planned, Reconciler, Task, guard};
 use crate::report;
 use crate::store::WorkspaceLock;
-use crate::tree;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -238,19 +237,25 @@ impl ApplyRound {
     ///
     /// The number is limited so that intents are recorded shortly before their writes are sent.
     async fn apply(&mut self, reconciler: &Reconciler) -> Vec<ApplyOutcome> {
+        let units = &self.approved.plan().workspaces;
+        let unplanned =
+            |unit: &WorkspacePlan| ApplyOutcome { error: unit.error.clone(), ..Default::default() };
+        let mut outcomes: Vec<ApplyOutcome> = units.iter().map(unplanned).collect();
         let mut applying = JoinSet::new();
         let id = PassId::new((reconciler.planner.clock)());
         let turns = Arc::new(Semaphore::new(MAX_CONCURRENT));
         for (n, planned) in std::mem::take(&mut self.planned).into_iter().enumerate() {
-            let (reconciler, approved, id) = (reconciler.clone(), Arc::clone(&self.approved), id.clone());
-            let turns = Arc::clone(&turns);
-            let task = self.tasks[n].clone();
             // Only the approved plan is needed from now on.
             let Planned { plan, inventory, basis, in_sync, .. } = planned;
             if let Some(in_sync) = in_sync {
                 self.in_sync.insert(plan.unit().clone(), in_sync);
             }
             drop(plan);
+            if !self.approved.plan().workspaces[n].has_work() {
+                continue;
+            }
+            let (reconciler, approved, id) = (reconciler.clone(), Arc::clone(&self.approved), id.clone());
+            let (turns, task) = (Arc::clone(&turns), self.tasks[n].clone());
             applying.spawn(async move {
                 // Fails only for a closed semaphore, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
@@ -260,12 +265,9 @@ impl ApplyRound {
                 }
             });
         }
-        let mut applied = applying.join_all().await;
-        applied.sort_by_key(|(n, _)| *n);
-        let mut outcomes = Vec::with_capacity(applied.len());
-        for (n, (outcome, in_sync)) in applied {
+        for (n, (outcome, in_sync)) in applying.join_all().await {
             self.in_sync.extend(in_sync.map(|in_sync| (self.tasks[n].desired.unit.clone(), in_sync)));
-            outcomes.push(outcome);
+            outcomes[n] = outcome;
         }
         outcomes
     }
@@ -335,7 +337,7 @@ fn removes(plan: &Plan) -> bool {
 /// A removal requires stable files.
 async fn recheck_files(place: &CommandContext) -> Result<(), CommandError> {
     tokio::time::sleep(place.quiet_period()).await;
-    let again = tree::read(&place.settings.root).map_err(|error| CommandError::invalid(&error))?;
+    let again = place.reading.rescan().map_err(|error| CommandError::invalid(&error))?;
     if again.digest != place.reading.digest || again.git_locked {
         return Err(CommandError {
             exit: Exit::Failed,

@@ -348,6 +348,12 @@ impl WorkspacePlan {
             && self.refresh.is_empty()
     }
 
+    /// Returns true if applying the plan writes anything, to the platform or to the state.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        self.error.is_none() && !(self.actions.is_empty() && self.refresh.is_empty())
+    }
+
     /// Returns the summary to reuse while nothing changes.
     ///
     /// `None` unless the unit is in sync and has no unmanaged source.
