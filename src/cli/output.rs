@@ -3,14 +3,21 @@
 use super::args::{Common, Format};
 use super::{CommandError, Exit};
 use crate::plan::{ApplyOutcome, Plan};
-use crate::report::{self, Problems, ReportInput, Style, TimeContext};
+use crate::report::{self, LocalZone, Problems, ReportInput, Style, TimeContext};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
 
+static LOCAL_ZONE: LocalZone = LocalZone::new(TimeZone::system);
+
 /// First error that prevented a result from being written.
 static WRITE_ERROR: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Returns the current time, for readers on this machine.
+pub(super) fn here() -> TimeContext<'static> {
+    TimeContext { now: Timestamp::now(), zone: Some(&LOCAL_ZONE) }
+}
 
 /// Writes to stdout.
 ///
@@ -71,8 +78,7 @@ pub(super) fn columns() -> Option<usize> {
 
 /// Prints the problems of a plan, the part that -q leaves.
 pub(super) fn problems(common: &Common, plan: &Plan, problems: &Problems) {
-    let zone = TimeZone::system();
-    let here = TimeContext { now: Timestamp::now(), zone: Some(&zone) };
+    let here = here();
     let look = style(common);
     let text = report::problems_text(plan, problems, &look) + &problems_of(plan, here, &look);
     if !text.is_empty() {
@@ -113,9 +119,8 @@ pub(super) fn plan(common: &Common, plan: &Plan, outcomes: Option<&[ApplyOutcome
         Format::Json | Format::Markdown => report::plan_id(plan),
         Format::Human | Format::Github => String::new(),
     };
-    let zone = TimeZone::system();
     // Comments and annotations are read on other machines, so they have no local times.
-    let local = if matches!(common.format, Format::Human | Format::Json) { Some(&zone) } else { None };
+    let local = if matches!(common.format, Format::Human | Format::Json) { Some(&LOCAL_ZONE) } else { None };
     let view = ReportInput { plan, outcomes, now: Timestamp::now(), local, plan_id: &id, problems };
     print(&match common.format {
         Format::Human if common.quiet() && outcomes.is_none() => quiet(&view, &style(common)),

@@ -16,7 +16,6 @@ use crate::schedule::{self, CompiledSchedule, LastClaim, ScheduleInput};
 use crate::settings::Settings;
 use crate::store::{HistoryFilter, JournalFilter, LastRun, QuarantineEntry, RunOutcome, Store};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -51,8 +50,7 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
     context::reject_foreign_state(&settings)?;
     let state = Store::open_read_only(&settings.state_dir, &context::key(&platform)).transpose();
     let state = state.transpose()?;
-    let zone = TimeZone::system();
-    let here = TimeContext { now: Timestamp::now(), zone: Some(&zone) };
+    let here = output::here();
     selector.resolve_names(&reading);
     let mut standings = Vec::new();
     for unit in reading.desired.open_units().filter(|unit| selector.selects_workspace(unit.names())) {

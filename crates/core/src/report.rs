@@ -56,6 +56,7 @@ pub use text::{problems_text, text, unit_text};
 use crate::plan::{ApplyOutcome, Plan};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::sync::LazyLock;
 
 /// Properties of the output device.
 #[derive(Debug, Clone, Copy)]
@@ -85,12 +86,17 @@ pub struct ReportInput<'a> {
     /// Time from which the next firings are computed.
     pub now: Timestamp,
     /// Reader's time zone, used in addition to that of the schedule.
-    pub local: Option<&'a TimeZone>,
+    pub local: Option<&'a LocalZone>,
     /// [`plan_id`] of the plan, shown in JSON and Markdown.
     pub plan_id: &'a str,
     /// Problems outside the plan.
     pub problems: &'a Problems,
 }
+
+/// The reader's time zone, found when the first time is shown.
+///
+/// Finding it lists the directories of the host's zones.
+pub type LocalZone = LazyLock<TimeZone>;
 
 /// Current time and the reader's time zone, if known.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +104,14 @@ pub struct TimeContext<'a> {
     /// Current time.
     pub now: Timestamp,
     /// Times are also shown in this zone.
-    pub zone: Option<&'a TimeZone>,
+    pub zone: Option<&'a LocalZone>,
+}
+
+impl TimeContext<'_> {
+    /// Returns the zone of the reader, or this one if it is unknown.
+    fn local_or<'z>(&'z self, zone: &'z TimeZone) -> &'z TimeZone {
+        self.zone.map_or(zone, |local| local)
+    }
 }
 
 impl<'a> ReportInput<'a> {

@@ -10,7 +10,7 @@ use crate::load::LoadedConfig;
 use crate::model::{DesiredWorkspace, SourceKey, WorkspaceRef};
 use crate::plan::{Action, ActionResult, ApplyOutcome, WorkspacePlan};
 use crate::reconcile::{PassId, Task};
-use crate::report::{self, Style, TimeContext, escape, humanize};
+use crate::report::{self, Style, escape, humanize};
 use crate::schedule::CompiledSchedule;
 use crate::store::RunOutcome;
 use crate::sync::{SyncCall, SyncResult};
@@ -109,9 +109,8 @@ impl Reporter for Terminal {
         }
         self.passes.mark_reported(plan.unit());
         if anything || standing {
-            let zone = TimeZone::system();
-            let here = TimeContext { now: Timestamp::now(), zone: Some(&zone) };
-            output::print(&format!("\n{}", report::unit_text(plan, here, &self.style)));
+            let text = report::unit_text(plan, output::here(), &self.style);
+            output::print(&format!("\n{text}"));
         } else {
             let count = humanize::count(plan.unchanged.len(), "source");
             self.print(&format!("{}: {count} in sync", escape::terminal_line(plan.desired.label())));

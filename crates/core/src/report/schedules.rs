@@ -73,7 +73,7 @@ pub(super) fn next(
 ) -> Option<String> {
     let timing = CompiledSchedule::compile(unit, name, spec).ok()?;
     let zone = timing.zone();
-    let local = here.zone.unwrap_or(zone);
+    let local = here.local_or(zone);
     let moments: Vec<String> = timing
         .upcoming(here.now, FIRINGS_SHOWN)
         .into_iter()

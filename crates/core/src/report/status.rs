@@ -173,7 +173,7 @@ impl SourceStatus {
             Some(Freshness::Stale { since }) => Some(since),
             _ => None,
         };
-        let today = here.now.to_zoned_datetime(here.zone.unwrap_or(&TimeZone::UTC).clone()).date();
+        let today = here.now.to_zoned_datetime(here.local_or(&TimeZone::UTC).clone()).date();
         let suspended = source.suspend.as_ref().map(|suspend| SuspendedUntil {
             reason: suspend.reason.clone(),
             until: suspend.until,
@@ -295,7 +295,7 @@ impl SourceState {
 
 impl Next {
     fn of(at: Timestamp, zone: &TimeZone, here: TimeContext<'_>) -> Self {
-        let local = here.zone.unwrap_or(zone);
+        let local = here.local_or(zone);
         Self {
             at,
             in_zone: humanize::moment(at, zone, here.now),
