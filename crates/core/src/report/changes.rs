@@ -5,6 +5,7 @@ use crate::model::{FieldPath, LeafValue};
 use crate::plan::{ChangeKind, FieldChange};
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
+use std::borrow::Cow;
 
 /// Maximum length in characters of a line shown in full.
 const MAX_LINE_LEN: usize = 240;
@@ -148,7 +149,7 @@ fn as_text(value: &Value) -> String {
 }
 
 fn one(value: &Value) -> String {
-    both(value, value).0
+    excerpt(value, &inline(value), 0)
 }
 
 /// Renders both values on one line each; long ones start near their difference.
@@ -160,10 +161,10 @@ fn both(before: &Value, after: &Value) -> (String, String) {
     (excerpt(before, &was, start), excerpt(after, &is, start))
 }
 
-fn inline(value: &Value) -> String {
+fn inline(value: &Value) -> Cow<'_, str> {
     match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => text.into(),
+        other => other.to_string().into(),
     }
 }
 
@@ -172,6 +173,9 @@ fn excerpt(value: &Value, text: &str, start: usize) -> String {
         Value::String(_) => escape::quoted(text),
         _ => escape::terminal(text),
     };
+    if text.len() <= MAX_LINE_LEN {
+        return show(text);
+    }
     let length = text.chars().count();
     if length <= MAX_LINE_LEN {
         return show(text);

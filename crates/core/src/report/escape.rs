@@ -8,13 +8,17 @@ use crate::model::is_invisible_or_bidi;
 /// become `\n` and `\t`.
 #[must_use]
 pub fn terminal(text: &str) -> String {
-    // Fast path for nearly every text.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if is_ascii_printable(text) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| push_visible(&mut out, c));
     out
+}
+
+/// Returns true for nearly every text: one column for each byte, and nothing to escape for a terminal.
+pub(super) fn is_ascii_printable(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// Escapes one line of a longer text: like [`terminal`], but keeps tabs.
@@ -32,6 +36,11 @@ pub fn terminal_line(text: &str) -> String {
 pub fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
+    if is_ascii_printable(text) && !text.contains(['"', '\\']) {
+        out.push_str(text);
+        out.push('"');
+        return out;
+    }
     for c in text.chars() {
         if matches!(c, '"' | '\\') {
             out.push('\\');

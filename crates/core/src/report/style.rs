@@ -1,5 +1,6 @@
 //! Colours and column widths.
 
+use super::escape::is_ascii_printable;
 use unicode_width::UnicodeWidthStr;
 
 /// Emphasis of a text if colours are supported.
@@ -35,7 +36,7 @@ impl Color {
 
 /// Returns the number of columns of an escaped text.
 pub(super) fn width(text: &str) -> usize {
-    UnicodeWidthStr::width(text)
+    if is_ascii_printable(text) { text.len() } else { UnicodeWidthStr::width(text) }
 }
 
 /// Pads the text with spaces to `columns`.
