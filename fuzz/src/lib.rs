@@ -3,13 +3,30 @@
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
-use wellspring_core::config::{SourceFile, read, render};
+use wellspring_core::config::document::Document;
+use wellspring_core::config::parse::parse_exhaustively;
+use wellspring_core::config::sink::DiagnosticSink;
+use wellspring_core::config::{SourceFile, events, read, render};
 use wellspring_core::listing::{self, ListError};
 use wellspring_core::model::{
     Missed, Overlap, Schedule, Scope, SourceName, SyncSpec, WorkspaceId, WorkspaceRef,
 };
 use wellspring_core::plan::saved::SavedPlan;
 use wellspring_core::schedule::{CompiledSchedule, describe};
+
+/// Parses a document in both ways, and returns true if it is an ordinary one.
+///
+/// # Panics
+/// When the short way leads to another tree, or keeps a finding to itself.
+pub fn parse_both_ways(text: &str) -> bool {
+    let documents = [Document::new("w.toml".into(), text)];
+    let mut findings = DiagnosticSink::new(&documents);
+    let whole = parse_exhaustively(0, &mut findings);
+    let Some(tree) = events::parse(0, text) else { return false };
+    assert_eq!(findings.count(), 0, "{:?}", findings.into_sorted());
+    assert_eq!(format!("{:?}", Some(tree)), format!("{whole:?}"));
+    true
+}
 
 /// Loads a project.
 ///
@@ -25,6 +42,7 @@ pub fn manifest(bytes: &[u8]) {
     for (n, part) in text.split("#=== ").enumerate().take(20) {
         let (path, text) =
             if n == 0 { ("w.toml", part) } else { part.split_once('\n').unwrap_or((part, "")) };
+        parse_both_ways(text);
         files.push(SourceFile { path: Arc::from(path), text: Ok(text) });
     }
     let variable = |name: &str| (!name.is_empty()).then(|| format!("value of {name}"));

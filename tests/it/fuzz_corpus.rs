@@ -4,7 +4,7 @@
 
 #[path = "../../fuzz/src/lib.rs"]
 #[expect(unreachable_pub, reason = "public for the fuzz targets, which are a crate of their own")]
-mod inputs;
+pub(crate) mod inputs;
 
 use std::fs;
 use std::path::Path;

@@ -11,6 +11,7 @@ mod diagnostic;
 pub mod document;
 mod duration;
 mod effective;
+pub mod events;
 mod explain;
 pub mod fields;
 mod format;

@@ -1,12 +1,16 @@
 //! Tests that loading any contents terminates with a result.
 
 use super::cases::{all, show, sources, tree, variable};
+use crate::fuzz_corpus::inputs::parse_both_ways;
 use proptest::prelude::*;
 use std::sync::Arc;
 use wellspring::config::{Code, Diagnostic, SourceFile, explain, read, render};
 
 /// Loads the project; checks that every diagnostic is valid and can be rendered.
 fn anything(files: &[(String, String)]) -> (Vec<Diagnostic>, String) {
+    for (_, text) in files {
+        parse_both_ways(text);
+    }
     let sources = sources(files);
     let reading = read(&sources, &variable);
     for diagnostic in &reading.diagnostics {
@@ -42,6 +46,36 @@ fn with(files: &[(String, String)], at: usize, text: String) -> Vec<(String, Str
     let mut files = files.to_vec();
     files[at].1 = text;
     files
+}
+
+#[test]
+fn both_ways_of_parsing_lead_to_one_tree() {
+    let texts: Vec<String> = all().iter().flat_map(|case| tree(case)).map(|(_, text)| text).collect();
+    let ordinary = texts.iter().filter(|text| parse_both_ways(text)).count();
+    assert!(ordinary * 2 > texts.len(), "{ordinary} of {}", texts.len());
+    for (text, is_ordinary) in [
+        ("", true),
+        ("a = 1\n[b]\nc.d = 'x'\nc.e = 2.5\n[b.f.g]\nh = [[1], {i = 2026-01-01}]\n[j]\n", true),
+        ("a.b = 1\nc = 2\na.d = 3", false),
+        ("[a.b]\n[a]\nc = 1", false),
+        ("[a]\n[b]\n[a.c]", false),
+        ("[[a]]", false),
+        ("a = {b.c = 1}", false),
+        ("a = {b = 1,}", false),
+        ("a = {\nb = 1}", false),
+        ("a = \"\\e\"", false),
+        ("a = 07:30", false),
+        ("a = inf", false),
+        ("a = 9223372036854775808", false),
+        ("a = 1\na = 2", false),
+        ("[a]\n[a]", false),
+        ("a.b = 1\n[a.c]", false),
+        ("'$serde_json::private::RawValue' = 1", false),
+        (&format!("a = {}1{}", "[".repeat(15), "]".repeat(15)), true),
+        (&format!("a = {}1{}", "[".repeat(16), "]".repeat(16)), false),
+    ] {
+        assert_eq!(parse_both_ways(text), is_ordinary, "{text}");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Parses TOML 1.0 into the syntax tree, within limits.
+//!
+//! An ordinary document takes the short way of [`events`]; everything else is parsed exhaustively, for its messages.
 
 use super::diagnostic::Code;
 use super::document::{Span, SpannedTable, SpannedValue, TableEntry, TomlValue, small};
 use super::sink::DiagnosticSink;
-use super::{depth, syntax};
+use super::{depth, events, syntax};
 use std::num::IntErrorKind::{NegOverflow, PosOverflow};
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
@@ -15,6 +17,15 @@ const MAX_DEPTH: usize = 32;
 ///
 /// Every error is reported; a value that cannot be parsed is omitted.
 pub fn parse<'a>(document: u32, findings: &mut DiagnosticSink<'_, 'a>) -> Option<SpannedTable<'a>> {
+    let text = findings.documents[document as usize].text;
+    events::parse(document, text).or_else(|| parse_exhaustively(document, findings))
+}
+
+/// Like [`parse`], for every document.
+pub fn parse_exhaustively<'a>(
+    document: u32,
+    findings: &mut DiagnosticSink<'_, 'a>,
+) -> Option<SpannedTable<'a>> {
     let text = findings.documents[document as usize].text;
     if let Some(at) = depth::first_too_deep(2 * MAX_DEPTH, text) {
         report_too_deep(Span::new(document, &at), findings);
