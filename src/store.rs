@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod codec;
+mod create;
 mod db;
 mod error;
 mod file_index;
@@ -74,7 +75,10 @@ impl Store {
         trust::write_gitignore(dir);
         // Only one process at a time creates files and migrates the schema.
         let opening = lock::lock_for_open(dir)?;
-        let key = key::load_or_create(dir)?;
+        let (key, is_new_key) = key::load_or_create(dir)?;
+        if create::create_if_missing(dir)? || is_new_key {
+            create::sync_dir(dir)?;
+        }
         let presence = ProcessLock::register(dir)?;
         let store = DbThread::open(dir, |connection| runs::close_orphaned(connection, dir))?;
         drop(opening);
@@ -108,6 +112,12 @@ impl Store {
             key: Arc::new(key::load_or_ephemeral(dir)?),
             process_lock: None,
         }))
+    }
+
+    /// Returns the same state, limited to the rows of another platform.
+    #[must_use]
+    pub fn for_platform(&self, platform: &str) -> Self {
+        Self { platform: platform.into(), ..self.clone() }
     }
 
     /// Key used for the fingerprints in this state.

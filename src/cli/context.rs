@@ -30,6 +30,14 @@ pub(super) struct CachedStart {
     pub(super) reader: ApiReader,
 }
 
+/// State and results that a command has before its context.
+#[derive(Default)]
+pub(super) struct CommandStart {
+    pub(super) cached: Option<CachedStart>,
+    /// State, opened for reading.
+    pub(super) state: Option<Store>,
+}
+
 /// Settings, files, platform and state, opened for one command.
 pub(super) struct CommandContext {
     pub(super) settings: Settings,
@@ -72,19 +80,19 @@ impl CommandContext {
     ///
     /// Sends no request yet.
     pub(super) async fn open(common: &Common, access: AccessMode) -> Result<Self, CommandError> {
-        Self::open_from(common, access, None).await
+        Self::open_from(common, access, CommandStart::default()).await
     }
 
     /// Like [`CommandContext::open`], with the results of an earlier check.
     pub(super) async fn open_from(
         common: &Common,
         access: AccessMode,
-        start: Option<CachedStart>,
+        start: CommandStart,
     ) -> Result<Self, CommandError> {
         let settings = resolve(common)?;
         settings.check_state_dir().map_err(|error| CommandError::invalid(&error))?;
         let variable = settings.variables();
-        let (mut reading, listed_by) = match (start, access) {
+        let (mut reading, listed_by) = match (start.cached, access) {
             (Some(CachedStart { tree, cache: known, reader }), _) => {
                 (LoadedConfig::from_snapshot(tree, &*variable, &known), Some(reader))
             }
@@ -124,7 +132,10 @@ impl CommandContext {
         };
         let (alone, state) = match (serving, access) {
             (Some((alone, state)), _) => (Some(alone), Some(state)),
-            (None, AccessMode::Read) => (None, Store::open_read_only(&settings.state_dir, &key)?),
+            (None, AccessMode::Read) => match start.state {
+                Some(state) => (None, Some(state.for_platform(&key))),
+                None => (None, Store::open_read_only(&settings.state_dir, &key)?),
+            },
             (None, _) => (None, Some(Store::open(&settings.state_dir, &key)?)),
         };
         if let Some(state) = &state {

@@ -4,7 +4,7 @@
 //! their lists not compared.
 
 use super::args::{Common, Format, LimitArgs};
-use super::context::{self, CachedStart, CommandContext};
+use super::context::{self, CachedStart, CommandContext, CommandStart};
 use super::select::Selector;
 use crate::client::{ApiReader, ListDigest};
 use crate::config::{self, WorkspaceFingerprint};
@@ -63,22 +63,33 @@ pub(super) async fn load_unchanged(
     common: &Common,
     limits: &LimitArgs,
     selector: &Selector,
-) -> (Option<CachedStart>, CacheHits) {
-    let recalled =
-        if is_applicable(common, selector) { try_load_unchanged(common, limits).await } else { None };
-    recalled.map_or_else(Default::default, |(start, before)| (Some(start), before))
+) -> (CommandStart, CacheHits) {
+    let mut start = CommandStart::default();
+    let mut hits = CacheHits::default();
+    if is_applicable(common, selector)
+        && let Some((cached, unchanged)) = try_load_unchanged(common, limits, &mut start.state).await
+    {
+        start.cached = Some(cached);
+        hits = unchanged;
+    }
+    (start, hits)
 }
 
-async fn try_load_unchanged(common: &Common, limits: &LimitArgs) -> Option<(CachedStart, CacheHits)> {
+/// Opens the state as `opened`.
+async fn try_load_unchanged(
+    common: &Common,
+    limits: &LimitArgs,
+    opened: &mut Option<Store>,
+) -> Option<(CachedStart, CacheHits)> {
     let settings = context::resolve(common).ok()?;
     let root = context::root(&settings);
-    let open = |platform: &str| Store::open_read_only(&settings.state_dir, platform).ok().flatten();
     // Only the cache entry contains the URL of the platform.
-    let ground: PlanCacheKey = serde_json::from_str(&open("")?.plan_cache(&root).await.ok()??.ground).ok()?;
+    let state = opened.insert(Store::open_read_only(&settings.state_dir, "").ok()??);
+    let ground: PlanCacheKey = serde_json::from_str(&state.plan_cache(&root).await.ok()??.ground).ok()?;
     let Ok(PlatformChoice::Remote(base_url)) = settings.platform(ground.declared.as_ref()) else {
         return None;
     };
-    let state = open(base_url.as_str())?;
+    let state = state.for_platform(base_url.as_str());
     let PlanCacheRows { entries: units, .. } = state.plan_cache(&root).await.ok()??;
     let tree = tree::read(&settings.root).ok()?;
     let read_by = tree.files.iter().find(|file| &*file.path == config::FILE_NAME).map(|file| file.digest);

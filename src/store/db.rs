@@ -1,15 +1,15 @@
 //! Database thread: one thread owns the database, callers send it work.
 
 use super::error::DbError;
-use super::read_immutable::{BUSY_TIMEOUT, read_immutable};
+use super::read_immutable::{BUSY_TIMEOUT, ReadOnlyDatabase, STATEMENTS};
 use super::schema::{self, SchemaVersion};
 use super::{Store, StoreError, database};
 use rusqlite::backup::Backup;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior};
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -17,13 +17,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Capacity of the statement cache, larger than the number of statements.
-const STATEMENTS: usize = 64;
-
 /// Page size of a new database in bytes.
 ///
 /// Writing a page costs two system calls and a commit fills many pages, so pages are large.
 pub(super) const PAGE_SIZE: u16 = 16 << 10;
+
+pub(super) const WRITER_FLAGS: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
 
 /// Minimum number of WAL pages for a checkpoint under load.
 ///
@@ -64,26 +64,19 @@ pub(super) struct DbThread {
 /// Kind of access that the thread has to the database.
 pub(super) enum DbAccess {
     Writer(Connection),
-    /// Read-only: every read opens the database.
-    Reader(PathBuf),
+    /// Read-only.
+    Reader(ReadOnlyDatabase),
     /// Read-only: an older database, migrated in memory, with the path of the original.
     MigratedCopy(Connection, PathBuf),
 }
 
 impl DbThread {
-    /// Opens or creates the database, migrates its schema, and runs `first` on it.
+    /// Opens the database, migrates its schema, and runs `first` on it.
     pub(super) fn open(
         dir: &Path,
         first: impl FnOnce(&mut Connection) -> Result<(), DbError>,
     ) -> Result<Self, StoreError> {
         let path = database(dir);
-        // Create the file here, so that SQLite's own files inherit its mode.
-        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(StoreError::File { operation: "create the state database", path, source });
-            }
-            _ => {}
-        }
         let connection = writer(&path, first).map_err(|fault| fault.with_path(path.clone()))?;
         Self::start(DbAccess::Writer(connection), path)
     }
@@ -98,14 +91,14 @@ impl DbThread {
                 return Err(StoreError::File { operation: "read the state database", path, source });
             }
         }
-        let version = read_immutable(&path, schema::version);
-        match version.map_err(|fault| fault.with_path(path.clone()))? {
+        let mut database = ReadOnlyDatabase::new(&path);
+        match database.read(schema::version).map_err(|fault| fault.with_path(path.clone()))? {
             SchemaVersion::Empty => Ok(None),
             SchemaVersion::Ours(schema::LATEST_VERSION) => {
-                Self::start(DbAccess::Reader(path.clone()), path).map(Some)
+                Self::start(DbAccess::Reader(database), path).map(Some)
             }
             SchemaVersion::Ours(found) if found < schema::LATEST_VERSION => {
-                let copy = migrated_copy(&path).map_err(|fault| fault.with_path(path.clone()))?;
+                let copy = migrated_copy(&mut database).map_err(|fault| fault.with_path(path.clone()))?;
                 Self::start(DbAccess::MigratedCopy(copy, path.clone()), path).map(Some)
             }
             SchemaVersion::Ours(found) => {
@@ -199,15 +192,16 @@ fn next_command(orders: &Receiver<StoreCommand>, access: &DbAccess) -> Option<St
 fn write_all(access: &mut DbAccess, mut writes: Vec<Box<dyn WriteCommand>>) {
     let connection = match access {
         DbAccess::Writer(connection) => connection,
-        DbAccess::Reader(path) | DbAccess::MigratedCopy(_, path) => {
-            let path = path.parent().unwrap_or(path).to_path_buf();
-            let refuse =
-                |write: Box<dyn WriteCommand>| write.reject(StoreError::ReadOnly { path: path.clone() });
-            return writes.into_iter().for_each(refuse);
-        }
+        DbAccess::Reader(database) => return refuse_all(writes, database.path()),
+        DbAccess::MigratedCopy(_, path) => return refuse_all(writes, path),
     };
     let committed = commit(connection, &mut writes);
     writes.into_iter().for_each(|write| write.finish(committed.as_ref().copied()));
+}
+
+fn refuse_all(writes: Vec<Box<dyn WriteCommand>>, path: &Path) {
+    let path = path.parent().unwrap_or(path);
+    writes.into_iter().for_each(|write| write.reject(StoreError::ReadOnly { path: path.to_owned() }));
 }
 
 /// Executes every write atomically, all in one transaction.
@@ -318,7 +312,7 @@ impl Store {
         let read = move |access: &mut DbAccess| {
             let found = match access {
                 DbAccess::Writer(connection) => read_snapshot(connection, |view| work(view, &platform)),
-                DbAccess::Reader(path) => read_immutable(path, |connection| work(connection, &platform)),
+                DbAccess::Reader(database) => database.read(|connection| work(connection, &platform)),
                 DbAccess::MigratedCopy(copy, _) => read_snapshot(copy, |view| work(view, &platform)),
             };
             let _ = answer.send(found);
@@ -372,11 +366,11 @@ fn writer(
     path: &Path,
     first: impl FnOnce(&mut Connection) -> Result<(), DbError>,
 ) -> Result<Connection, DbError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags)?;
+    let mut connection = Connection::open_with_flags(path, WRITER_FLAGS)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let from = match schema::version(&connection)? {
+        // Left by an older version that was interrupted.
         SchemaVersion::Empty => {
             connection.pragma_update(None, "page_size", PAGE_SIZE)?;
             0
@@ -411,10 +405,10 @@ fn writer(
 /// Copies an older database into memory and migrates the copy.
 ///
 /// Read-only commands thus work before the first writing command migrates the file.
-fn migrated_copy(path: &Path) -> Result<Connection, DbError> {
+fn migrated_copy(database: &mut ReadOnlyDatabase) -> Result<Connection, DbError> {
     /// Pages per step, at most 64 KiB each; no pause between steps.
     const PAGES: i32 = 1_024;
-    let mut copy = read_immutable(path, |from| {
+    let mut copy = database.read(|from| {
         let mut copy = Connection::open_in_memory()?;
         Backup::new(from, &mut copy)?.run_to_completion(PAGES, Duration::ZERO, None)?;
         Ok(copy)

@@ -3,17 +3,17 @@
 use super::StoreError;
 use crate::model::FingerprintKey;
 use secrecy::zeroize::Zeroizing;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Loads the key in `dir`, creating it if missing.
+/// Loads the key in `dir`, creating it if missing; the caller makes the directory durable.
 ///
-/// The caller holds the opening lock, so no other process opens the state.
-pub(super) fn load_or_create(dir: &Path) -> Result<FingerprintKey, StoreError> {
+/// Returns true if the key was created. The caller holds the opening lock, so no other process opens the state.
+pub(super) fn load_or_create(dir: &Path) -> Result<(FingerprintKey, bool), StoreError> {
     if let Some(key) = load(dir)? {
-        return Ok(key);
+        return Ok((key, false));
     }
     let bytes = random(dir)?;
     write(dir, &bytes[..]).map_err(|source| StoreError::File {
@@ -21,7 +21,7 @@ pub(super) fn load_or_create(dir: &Path) -> Result<FingerprintKey, StoreError> {
         path: file(dir),
         source,
     })?;
-    Ok(FingerprintKey::new(*bytes))
+    Ok((FingerprintKey::new(*bytes), true))
 }
 
 /// Loads the key in `dir`, or returns a temporary key if there is none.
@@ -63,8 +63,7 @@ fn write(dir: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     out.write_all(bytes)?;
     out.sync_all()?;
-    fs::rename(&draft, file(dir))?;
-    File::open(dir)?.sync_all()
+    fs::rename(&draft, file(dir))
 }
 
 fn random(dir: &Path) -> Result<Zeroizing<[u8; 32]>, StoreError> {

@@ -1,9 +1,12 @@
 //! Reads of a database file that leave no files behind.
+//!
+//! Reads of an unchanged file share one connection.
 
 use super::StoreError;
 use super::error::DbError;
 use rusqlite::{Connection, OpenFlags};
-use std::fs::{self, Metadata};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,46 +15,84 @@ use std::time::Duration;
 /// Writes take milliseconds; the margin is for a stalled disk.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Capacity of the statement cache, larger than the number of statements.
+pub(super) const STATEMENTS: usize = 64;
+
 /// Attempts at a lock-free read before reading with locks.
 const IMMUTABLE_READ_ATTEMPTS: usize = 3;
 
-/// Reads without leaving files behind.
-///
-/// SQLite normally creates `-wal` and `-shm` files. If neither exists because the last writer
-/// closed cleanly, reads the file as immutable, and accepts the result only if the file did not
-/// change meanwhile.
-pub(super) fn read_immutable<T>(
-    path: &Path,
-    work: impl Fn(&Connection) -> Result<T, DbError>,
-) -> Result<T, DbError> {
-    for _ in 0..IMMUTABLE_READ_ATTEMPTS {
-        let Some(before) = wal_free_identity(path) else { break };
-        let value = read_with(path, "immutable=1", &work);
-        if wal_free_identity(path).is_some_and(|after| after == before) {
-            return value;
-        }
-    }
-    read_with(path, "mode=ro", &work)
+/// A database file that is only read.
+pub(super) struct ReadOnlyDatabase {
+    path: PathBuf,
+    /// Connection to the file as immutable, with the identity that the file then had.
+    immutable: Option<(FileIdentity, Connection)>,
 }
 
-fn read_with<T>(
-    path: &Path,
-    how: &str,
+/// Inode, size, and times of the last write and the last change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileIdentity(u64, u64, (i64, i64), (i64, i64));
+
+impl ReadOnlyDatabase {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), immutable: None }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads without leaving files behind.
+    ///
+    /// SQLite normally creates `-wal` and `-shm` files. If neither exists because the last writer
+    /// closed cleanly, reads the file as immutable, and accepts the result only if the file did not
+    /// change meanwhile.
+    pub(super) fn read<T>(&mut self, work: impl Fn(&Connection) -> Result<T, DbError>) -> Result<T, DbError> {
+        for _ in 0..IMMUTABLE_READ_ATTEMPTS {
+            let Some(before) = self.wal_free_identity() else { break };
+            let kept = self.immutable.take().filter(|(identity, _)| *identity == before);
+            let connection = match kept {
+                Some((_, connection)) => Ok(connection),
+                None => self.open("immutable=1"),
+            };
+            let value = connection.and_then(|mut connection| {
+                let value = snapshot(&mut connection, &work);
+                self.immutable = Some((before, connection));
+                value
+            });
+            if self.wal_free_identity().is_some_and(|after| after == before) {
+                return value;
+            }
+        }
+        // Not kept, because a connection that stays open keeps a writer from removing its files.
+        self.immutable = None;
+        snapshot(&mut self.open("mode=ro")?, &work)
+    }
+
+    fn open(&self, how: &str) -> Result<Connection, DbError> {
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let connection = Connection::open_with_flags(uri(&self.path, how)?, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Ok(connection)
+    }
+
+    /// Returns the identity of the file; `None` while a WAL exists.
+    fn wal_free_identity(&self) -> Option<FileIdentity> {
+        let log = PathBuf::from(format!("{}-wal", self.path.display()));
+        let metadata = fs::metadata(&self.path).ok().filter(|_| !log.exists())?;
+        let written = (metadata.mtime(), metadata.mtime_nsec());
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        Some(FileIdentity(metadata.ino(), metadata.len(), written, changed))
+    }
+}
+
+fn snapshot<T>(
+    connection: &mut Connection,
     work: impl Fn(&Connection) -> Result<T, DbError>,
 ) -> Result<T, DbError> {
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let mut connection = Connection::open_with_flags(uri(path, how)?, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
     let transaction = connection.transaction()?;
     work(&transaction)
-}
-
-/// Identity of a database file without a WAL; `None` while a WAL exists.
-fn wal_free_identity(path: &Path) -> Option<(u64, Option<std::time::SystemTime>)> {
-    let log = PathBuf::from(format!("{}-wal", path.display()));
-    let seen = |metadata: Metadata| (metadata.len(), metadata.modified().ok());
-    if log.exists() { None } else { fs::metadata(path).ok().map(seen) }
 }
 
 /// Formats `path` as an SQLite URI, percent-encoding all syntax characters.

@@ -4,14 +4,24 @@
 //! link could lead elsewhere, and a planted database could claim foreign sources as managed.
 
 use super::StoreError;
+use super::create::DRAFT;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// Names that the state directory contains: files, and directories.
-const FILES: [&str; 6] =
-    ["state.db", "state.db-wal", "state.db-shm", "fingerprint.key", "fingerprint.key.new", "open.lock"];
+const FILES: [&str; 9] = [
+    "state.db",
+    "state.db-wal",
+    "state.db-shm",
+    DRAFT[0],
+    DRAFT[1],
+    DRAFT[2],
+    "fingerprint.key",
+    "fingerprint.key.new",
+    "open.lock",
+];
 const FOLDERS: [&str; 3] = ["locks", "processes", "platform"];
 
 /// Checks existing files in `dir` without opening them, because a FIFO would block.

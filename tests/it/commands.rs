@@ -24,4 +24,5 @@ mod suspended;
 mod terminal;
 mod trust;
 mod turned_away;
+mod work;
 mod writing;

@@ -11,6 +11,7 @@ mod command;
 mod datagrams;
 mod fault;
 mod json;
+mod opens;
 mod platform;
 mod quickstart;
 mod receiver;
@@ -24,6 +25,7 @@ pub use command::{Finished, Running, Wellspring, until};
 pub use datagrams::Datagrams;
 pub use fault::{FaultProxy, Wire, nobody_listens};
 pub use json::json;
+pub use opens::Opens;
 pub use platform::{
     CleanupManner, EchoManner, Fault, Gate, Ids, Platform, Recorded, Row, Semantics, SyncManner, Taken,
     TestManner,

@@ -99,6 +99,34 @@ async fn a_reader_sees_what_a_writer_commits_meanwhile() {
     drop(writer);
     assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 2);
     assert!(!dir.path().join("state.db-wal").exists());
+    let writer = Store::open(dir.path(), PLATFORM).unwrap();
+    writer.commit(&unit("a"), vec![own("six")]).await.unwrap();
+    drop(writer);
+    assert_eq!(
+        reader.inventory(&unit("a")).await.unwrap().managed.len(),
+        3,
+        "of a file that was closed again"
+    );
+}
+
+#[tokio::test]
+async fn a_draft_that_an_interrupted_start_left_is_discarded() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = tempfile::tempdir().unwrap();
+    drop(Store::open(whole.path(), PLATFORM).unwrap());
+    let bytes = fs::read(whole.path().join("state.db")).unwrap();
+    fs::write(dir.path().join("state.db.new"), &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(dir.path().join("state.db.new-wal"), "half a log").unwrap();
+    let state = Store::open(dir.path(), PLATFORM).unwrap();
+    state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
+    drop(state);
+    assert!(listing(dir.path()).iter().all(|name| !name.contains("new")), "{:?}", listing(dir.path()));
+    assert_eq!(mode(&dir.path().join("state.db")), 0o600);
+    let raw = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    let text = |pragma| raw.pragma_query_value(None, pragma, |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!((text("integrity_check").as_str(), text("journal_mode").as_str()), ("ok", "wal"));
+    let page: i64 = raw.pragma_query_value(None, "page_size", |row| row.get(0)).unwrap();
+    assert_eq!(page, 16 << 10);
 }
 
 #[tokio::test]
