@@ -186,8 +186,15 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
     });
     report.beside("  beside raw that looks again", cold, raw_all);
 
-    let nothing = rounds(&|| scene.apply());
+    let first = rounds(&|| {
+        scene.forget();
+        scene.apply();
+        scene.apply()
+    });
     let necessary = [workspaces, 0, 0];
+    report.line(Line { what: "first no-op", used: first, raw: raw_list, calls: platform.calls(), necessary });
+
+    let nothing = rounds(&|| scene.apply());
     report.line(Line {
         what: "one-shot no-op",
         used: nothing,
