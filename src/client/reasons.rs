@@ -5,65 +5,23 @@
 use super::ItemError;
 use crate::model::SourceId;
 use serde_json::{Map, Value};
+use wellspring_sensitive::Words;
 
 /// Lists and maps in which every entry is a failure.
-const FAILURES: [&str; 8] = [
-    "errors",
-    "error",
-    "failed",
-    "failures",
-    "failed_sources",
-    "rejected",
-    "rejected_sources",
-    "source_errors",
-];
+const FAILURES: Words =
+    Words("errors error failed failures failed_sources rejected rejected_sources source_errors");
 /// Lists and maps in which an entry may be a failure.
-const RESULTS: [&str; 9] = [
-    "results",
-    "sources",
-    "connected_sources",
-    "synced_sources",
-    "deleted_sources",
-    "cleaned_sources",
-    "outcomes",
-    "details",
-    "items",
-];
+const RESULTS: Words = Words(
+    "results sources connected_sources synced_sources deleted_sources cleaned_sources outcomes details items",
+);
 /// Fields with the reason, the most specific first.
-const MESSAGES: [&str; 12] = [
-    "message",
-    "error",
-    "error_message",
-    "detail",
-    "reason",
-    "msg",
-    "description",
-    "title",
-    "errors",
-    "details",
-    "cause",
-    "exception",
-];
+const MESSAGES: Words =
+    Words("message error error_message detail reason msg description title errors details cause exception");
 /// Values of `status` that indicate a failed entry.
-const FAILED: [&str; 17] = [
-    "error",
-    "errored",
-    "failed",
-    "failure",
-    "fail",
-    "conflict",
-    "rejected",
-    "refused",
-    "invalid",
-    "denied",
-    "unreachable",
-    "timeout",
-    "timed_out",
-    "exception",
-    "aborted",
-    "cancelled",
-    "partial",
-];
+const FAILED: Words = Words(
+    "error errored failed failure fail conflict rejected refused invalid denied unreachable timeout timed_out
+    exception aborted cancelled partial",
+);
 /// Maximum number of reasons combined in one message.
 const MAX_REASONS: usize = 5;
 
@@ -72,8 +30,8 @@ pub(super) fn failures(envelope: &Value, clean: &dyn Fn(&str) -> String) -> Vec<
     let mut found = Vec::new();
     for holder in [Some(envelope), envelope.get("data"), envelope.get("detail"), envelope.get("error")] {
         let Some(Value::Object(fields)) = holder else { continue };
-        for (names, sure) in [(&FAILURES[..], true), (&RESULTS[..], false)] {
-            for (_, value) in fields.iter().filter(|(name, _)| names.contains(&name.as_str())) {
+        for (names, sure) in [(FAILURES, true), (RESULTS, false)] {
+            for (_, value) in fields.iter().filter(|(name, _)| names.contains(name)) {
                 entries(value, sure, clean, &mut found);
             }
         }
@@ -117,7 +75,7 @@ pub(super) fn message(envelope: &Value) -> String {
 /// Returns the failure described by a row of results.
 pub(super) fn failure(row: &Value, clean: &dyn Fn(&str) -> String) -> Option<ItemError> {
     let status = row.get("status").or_else(|| row.get("state")).and_then(Value::as_str);
-    let failed = status.is_some_and(|status| FAILED.contains(&status.to_ascii_lowercase().as_str()));
+    let failed = status.is_some_and(|status| FAILED.contains(&status.to_ascii_lowercase()));
     let denied = ["success", "ok"].iter().any(|key| row.get(*key) == Some(&Value::Bool(false)));
     let says_why = ["error", "errors", "error_message"].iter().any(|key| !is_empty_value(row.get(*key)));
     if failed || denied || says_why { Some(item(row, None, clean)) } else { None }
@@ -155,7 +113,7 @@ fn item(entry: &Value, key: Option<&str>, clean: &dyn Fn(&str) -> String) -> Ite
     let name = own(&["name", "source_name", "sourceName"])
         .or_else(|| nested.map_or_else(|| own(&["source", "data_source"]), |nested| nested.get("name")));
     let why = match entry {
-        Value::Object(_) => MESSAGES.iter().find_map(|key| text(entry.get(*key)?)),
+        Value::Object(_) => MESSAGES.iter().find_map(|key| text(entry.get(key)?)),
         entry => text(entry),
     };
     ItemError {
@@ -173,7 +131,7 @@ fn text(value: &Value) -> Option<String> {
             let texts: Vec<String> = items.iter().filter_map(text).take(MAX_REASONS).collect();
             if texts.is_empty() { None } else { Some(texts.join("; ")) }
         }
-        Value::Object(fields) => MESSAGES.iter().find_map(|key| text(fields.get(*key)?)),
+        Value::Object(fields) => MESSAGES.iter().find_map(|key| text(fields.get(key)?)),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@
 use crate::model::{ConfigValue, Definition, Segment, SortedMap};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use wellspring_sensitive as sensitive;
+use wellspring_sensitive::{self as sensitive, Words};
 
 /// A possible destination of a source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,120 +160,32 @@ fn host(text: &str) -> Option<String> {
 }
 
 fn value_role(key: &str) -> ValueRole {
-    const HOSTS: [&str; 16] = [
-        "host",
-        "hostname",
-        "hostaddr",
-        "server",
-        "address",
-        "addr",
-        "endpoint",
-        "url",
-        "uri",
-        "dsn",
-        "proxy",
-        "broker",
-        "node",
-        "connectionstring",
-        "domain",
-        "gateway",
-    ];
-    const LOGINS: [&str; 6] = ["username", "user", "login", "uid", "clientid", "keyid"];
-    const QUERIES: [&str; 4] = ["query", "sql", "statement", "where"];
-    const OTHERS: [&str; 76] = [
-        "accept",
-        "apiversion",
-        "applicationname",
-        "appname",
-        "authmechanism",
-        "authsource",
-        "batchsize",
-        "catalog",
-        "charset",
-        "codec",
-        "collation",
-        "collection",
-        "column",
-        "comment",
-        "compression",
-        "contenttype",
-        "cursor",
-        "cursorfield",
-        "database",
-        "databasename",
-        "dateformat",
-        "db",
-        "dbname",
-        "delimiter",
-        "description",
-        "dialect",
-        "directory",
-        "driver",
-        "encoding",
-        "engine",
-        "escape",
-        "field",
-        "file",
-        "folder",
-        "format",
-        "frequency",
-        "granttype",
-        "groupid",
-        "interval",
-        "key",
-        "kind",
-        "label",
-        "language",
-        "level",
-        "locale",
-        "mechanism",
-        "method",
-        "mode",
-        "note",
-        "orderby",
-        "owner",
-        "pagination",
-        "partition",
-        "path",
-        "prefix",
-        "primarykey",
-        "protocol",
-        "quote",
-        "readpreference",
-        "region",
-        "replicaset",
-        "role",
-        "schema",
-        "scope",
-        "separator",
-        "sheet",
-        "ssl",
-        "sslmode",
-        "strategy",
-        "suffix",
-        "table",
-        "tag",
-        "timezone",
-        "topic",
-        "version",
-        "view",
-    ];
+    const HOSTS: Words = Words(
+        "host hostname hostaddr server address addr endpoint url uri dsn proxy broker node connectionstring
+        domain gateway",
+    );
+    const LOGINS: Words = Words("username user login uid clientid keyid");
+    const QUERIES: Words = Words("query sql statement where");
+    const OTHERS: Words = Words(
+        "accept apiversion applicationname appname authmechanism authsource batchsize catalog charset codec
+        collation collection column comment compression contenttype cursor cursorfield database databasename
+        dateformat db dbname delimiter description dialect directory driver encoding engine escape field file
+        folder format frequency granttype groupid interval key kind label language level locale mechanism
+        method mode note orderby owner pagination partition path prefix primarykey protocol quote
+        readpreference region replicaset role schema scope separator sheet ssl sslmode strategy suffix table
+        tag timezone topic version view",
+    );
+    const OTHER_ENDS: Words = Words("type column table schema format mode");
     let plain: String =
         key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let one = plain.strip_suffix('s').unwrap_or(&plain);
-    let ends = |names: &[&str]| names.iter().any(|name| plain.ends_with(name) || one.ends_with(name));
-    let is = |names: &[&str]| names.iter().any(|name| plain == *name || one == *name);
+    let ends = |names: Words| names.iter().any(|name| plain.ends_with(name) || one.ends_with(name));
+    let is = |names: Words| names.contains(&plain) || names.contains(one);
     match () {
-        () if ends(&HOSTS) => ValueRole::Hosts,
-        () if sensitive::looks_secret(key) || ends(&LOGINS) => ValueRole::Login,
-        () if is(&QUERIES) => ValueRole::Query,
-        () if is(&OTHERS)
-            || ["type", "column", "table", "schema", "format", "mode"]
-                .iter()
-                .any(|end| one.ends_with(end)) =>
-        {
-            ValueRole::Other
-        }
+        () if ends(HOSTS) => ValueRole::Hosts,
+        () if sensitive::looks_secret(key) || ends(LOGINS) => ValueRole::Login,
+        () if is(QUERIES) => ValueRole::Query,
+        () if is(OTHERS) || OTHER_ENDS.iter().any(|end| one.ends_with(end)) => ValueRole::Other,
         () => ValueRole::Unknown,
     }
 }
@@ -323,9 +235,7 @@ fn may_name_host(text: &str) -> bool {
 
 /// Returns true for a text that no parser reads as a host: a flag, number or path.
 fn is_plain_setting(text: &str) -> bool {
-    const WORDS: [&str; 12] = [
-        "true", "false", "yes", "no", "on", "off", "none", "auto", "default", "require", "disable", "prefer",
-    ];
+    const WORDS: Words = Words("true false yes no on off none auto default require disable prefer");
     let number = text.parse::<i64>().is_ok_and(|number| number < MIN_NUMERIC_ADDRESS);
     let path = text.starts_with('/') && !text.starts_with("//") && !text.contains(['\\', '@', ':']);
     let sign = !text.contains(|c: char| c.is_alphanumeric() || c == '\0');

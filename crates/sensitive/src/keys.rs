@@ -1,5 +1,8 @@
 //! The names of keys that hold secrets.
 
+use crate::words::Words;
+use std::sync::LazyLock;
+
 /// Likelihood that the value of a key with this name is a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
@@ -12,13 +15,17 @@ pub enum Rank {
 }
 
 /// Suffix of a key's name, in lower case, letters only.
-struct KeyName(&'static str, Rank, WholeKey);
+struct KeyName {
+    name: &'static str,
+    rank: Rank,
+    whole: WholeKey,
+}
 
 /// Position in which a suffix matches.
 ///
 /// `End`: at the end of any key. `Word`: only as a separate word, so that `pass` does not match
 /// `bypass`.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum WholeKey {
     End,
     Word,
@@ -27,133 +34,57 @@ enum WholeKey {
 use Rank::{Certain, Likely, Perhaps};
 use WholeKey::{End, Word};
 
-const A: &[KeyName] = &[KeyName("contrasena", Certain, End)];
-const B: &[KeyName] = &[KeyName("keytab", Perhaps, Word)];
-const D: &[KeyName] = &[
-    KeyName("password", Certain, End),
-    KeyName("passwd", Certain, End),
-    KeyName("pwd", Certain, End),
-    KeyName("totpseed", Likely, End),
-    KeyName("otpseed", Likely, End),
-];
-const E: &[KeyName] = &[
-    KeyName("passphrase", Certain, End),
-    KeyName("passcode", Certain, End),
-    KeyName("cookie", Likely, Word),
-    KeyName("signature", Perhaps, Word),
-    KeyName("motdepasse", Certain, End),
-    KeyName("sharedaccesssignature", Certain, End),
-];
-const G: &[KeyName] = &[KeyName("sig", Perhaps, Word)];
-const H: &[KeyName] = &[KeyName("auth", Perhaps, Word), KeyName("passwordhash", Likely, End)];
-const K: &[KeyName] = &[KeyName("webhook", Perhaps, Word), KeyName("hook", Perhaps, Word)];
-const L: &[KeyName] = &[
-    KeyName("credential", Certain, End),
-    KeyName("webhookurl", Likely, End),
-    KeyName("hookurl", Likely, End),
-];
-const N: &[KeyName] = &[
-    KeyName("token", Certain, End),
-    KeyName("authorization", Certain, End),
-    KeyName("authentication", Perhaps, Word),
-    KeyName("pin", Perhaps, Word),
-    KeyName("login", Perhaps, Word),
-];
-const O: &[KeyName] = &[KeyName("userinfo", Perhaps, End)];
-const P: &[KeyName] = &[KeyName("otp", Perhaps, Word)];
-const R: &[KeyName] = &[KeyName("bearer", Likely, Word)];
-const S: &[KeyName] = &[
-    KeyName("credentials", Certain, End),
-    KeyName("creds", Certain, Word),
-    KeyName("pass", Certain, Word),
-    KeyName("dbpass", Certain, End),
-    KeyName("userpass", Certain, End),
-    KeyName("sqlpass", Certain, End),
-    KeyName("smtppass", Certain, End),
-    KeyName("mailpass", Certain, End),
-    KeyName("ftppass", Certain, End),
-    KeyName("ldappass", Certain, End),
-    KeyName("sshpass", Certain, End),
-    KeyName("pgpass", Certain, End),
-    KeyName("proxypass", Certain, End),
-    KeyName("passwords", Likely, Word),
-    KeyName("secrets", Likely, Word),
-    KeyName("apikeys", Likely, End),
-    KeyName("accesskeys", Likely, End),
-    KeyName("cookies", Likely, Word),
-    KeyName("tokens", Perhaps, Word),
-    KeyName("keys", Perhaps, Word),
-    KeyName("sas", Perhaps, Word),
-];
-const T: &[KeyName] = &[
-    KeyName("secret", Certain, End),
-    KeyName("jwt", Likely, Word),
-    KeyName("pat", Perhaps, Word),
-    KeyName("passwort", Certain, End),
-    KeyName("kennwort", Certain, End),
-];
-const W: &[KeyName] = &[KeyName("pw", Certain, Word)];
-const X: &[KeyName] = &[KeyName("pfx", Perhaps, Word)];
-const Y: &[KeyName] = &[
-    KeyName("apikey", Certain, End),
-    KeyName("accesskey", Certain, End),
-    KeyName("privatekey", Certain, End),
-    KeyName("secretkey", Certain, End),
-    KeyName("accountkey", Likely, End),
-    KeyName("storagekey", Likely, End),
-    KeyName("sharedkey", Likely, End),
-    KeyName("subscriptionkey", Likely, End),
-    KeyName("encryptionkey", Likely, End),
-    KeyName("decryptionkey", Likely, End),
-    KeyName("signingkey", Likely, End),
-    KeyName("consumerkey", Likely, End),
-    KeyName("masterkey", Likely, End),
-    KeyName("sshkey", Likely, End),
-    KeyName("hmackey", Likely, End),
-    KeyName("aeskey", Likely, End),
-    KeyName("rsakey", Likely, End),
-    KeyName("jwtkey", Likely, End),
-    KeyName("saskey", Likely, End),
-    KeyName("authkey", Likely, End),
-    KeyName("appkey", Likely, End),
-    KeyName("applicationkey", Likely, End),
-    KeyName("licensekey", Likely, End),
-    KeyName("sessionkey", Likely, End),
-    KeyName("functionkey", Likely, End),
-    KeyName("functionskey", Likely, End),
-    KeyName("ingestionkey", Likely, End),
-    KeyName("integrationkey", Likely, End),
-    KeyName("deploykey", Likely, End),
-    KeyName("adminkey", Likely, End),
-    KeyName("writekey", Likely, End),
-    KeyName("securitykey", Likely, End),
-    KeyName("webhookkey", Likely, End),
-    KeyName("key", Perhaps, Word),
+/// The names of secrets.
+const NAMES: [(Rank, WholeKey, Words); 6] = [
+    (
+        Certain,
+        End,
+        Words(
+            "contrasena password passwd pwd passphrase passcode motdepasse sharedaccesssignature credential
+            token authorization credentials dbpass userpass sqlpass smtppass mailpass ftppass ldappass
+            sshpass pgpass proxypass secret passwort kennwort apikey accesskey privatekey secretkey",
+        ),
+    ),
+    (Certain, Word, Words("creds pass pw")),
+    (
+        Likely,
+        End,
+        Words(
+            "totpseed otpseed passwordhash webhookurl hookurl apikeys accesskeys accountkey storagekey
+            sharedkey subscriptionkey encryptionkey decryptionkey signingkey consumerkey masterkey sshkey
+            hmackey aeskey rsakey jwtkey saskey authkey appkey applicationkey licensekey sessionkey
+            functionkey functionskey ingestionkey integrationkey deploykey adminkey writekey securitykey
+            webhookkey",
+        ),
+    ),
+    (Likely, Word, Words("cookie bearer passwords secrets cookies jwt")),
+    (Perhaps, End, Words("userinfo")),
+    (
+        Perhaps,
+        Word,
+        Words(
+            "keytab signature sig auth webhook hook authentication pin login otp tokens keys sas pat pfx key",
+        ),
+    ),
 ];
 
+/// [`NAMES`] by their last letter, the highest rank first.
+static BY_LAST_LETTER: LazyLock<[Vec<KeyName>; 26]> = LazyLock::new(|| {
+    let mut index = [const { Vec::new() }; 26];
+    for (rank, whole, names) in NAMES {
+        for name in names.iter() {
+            let last = name.bytes().last().unwrap_or(b'a');
+            index[usize::from(last - b'a')].push(KeyName { name, rank, whole });
+        }
+    }
+    index
+});
+
 /// Suffix words that do not change the meaning: `password_base64`, `DB_PASS_2`.
-const QUALIFIERS: [&str; 20] = [
-    "content",
-    "contents",
-    "value",
-    "text",
-    "string",
-    "base64",
-    "b64",
-    "hex",
-    "plain",
-    "plaintext",
-    "raw",
-    "literal",
-    "old",
-    "new",
-    "current",
-    "previous",
-    "primary",
-    "secondary",
-    "prod",
-    "ro",
-];
+const QUALIFIERS: Words = Words(
+    "content contents value text string base64 b64 hex plain plaintext raw literal old new current previous
+    primary secondary prod ro",
+);
 
 /// Returns the rank of a key's name; `None` for nearly every key.
 #[must_use]
@@ -172,33 +103,12 @@ pub fn rank(key: &str) -> Option<Rank> {
 }
 
 fn ranked(key: &str) -> Option<Rank> {
-    let names = match key.as_bytes().last()?.to_ascii_lowercase() {
-        b'a' => A,
-        b'b' => B,
-        b'd' => D,
-        b'e' => E,
-        b'g' => G,
-        b'h' => H,
-        b'k' => K,
-        b'l' => L,
-        b'n' => N,
-        b'o' => O,
-        b'p' => P,
-        b'r' => R,
-        b's' => S,
-        b't' => T,
-        b'w' => W,
-        b'x' => X,
-        b'y' => Y,
-        _ => return None,
-    };
+    let last = key.as_bytes().last()?.to_ascii_lowercase();
+    let names = BY_LAST_LETTER.get(usize::from(last.checked_sub(b'a')?))?;
     if ends(key, "publickey", false) {
         return None;
     }
-    names
-        .iter()
-        .find(|KeyName(name, _, whole)| ends(key, name, *whole == Word))
-        .map(|KeyName(_, rank, _)| *rank)
+    names.iter().find(|of| ends(key, of.name, of.whole == Word)).map(|of| of.rank)
 }
 
 /// Returns true if the letters and digits of `key` end in `name`.

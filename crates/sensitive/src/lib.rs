@@ -13,10 +13,12 @@ mod scan;
 mod shapes;
 mod texts;
 mod values;
+mod words;
 
 pub use keys::{Rank, rank};
 pub use texts::find_secrets;
 pub use values::{exposes_secret, exposes_secret_under, masked, masked_text};
+pub use words::Words;
 
 use plain::is_literal;
 use texts::is_flag;
@@ -81,26 +83,9 @@ pub fn is_secret_number(key: &str, digits: &str) -> bool {
 /// table.
 #[must_use]
 pub fn named_value<'t>(text: impl Fn(&str) -> Option<&'t str>) -> Option<(&'static str, &'t str)> {
-    const NAMES: [&str; 16] = [
-        "name",
-        "key",
-        "header",
-        "param",
-        "parameter",
-        "property",
-        "field",
-        "variable",
-        "k",
-        "id",
-        "option",
-        "Name",
-        "Key",
-        "Header",
-        "NAME",
-        "KEY",
-    ];
-    const VALUES: [&str; 9] =
-        ["value", "val", "v", "content", "argument", "Value", "VALUE", "Content", "text"];
+    const NAMES: Words =
+        Words("name key header param parameter property field variable k id option Name Key Header NAME KEY");
+    const VALUES: Words = Words("value val v content argument Value VALUE Content text");
     let name = NAMES.iter().find_map(|key| text(key).filter(|name| rank(name).is_some()))?;
     let value = VALUES.iter().find(|key| text(key).is_some())?;
     Some((value, name))

@@ -1,6 +1,7 @@
 //! Finds secrets in logins without a scheme, commands, lines of configuration files, and markup.
 
 use super::scan::work;
+use super::words::Words;
 use super::{Rank, is_secret, rank, shapes};
 use std::ops::Range;
 
@@ -108,23 +109,13 @@ fn pgpass(line: &str) -> Option<Range<usize>> {
     if is_line && is_literal(password) { Some(end - password.len()..end) } else { None }
 }
 
-/// Programs with an option of one letter for a password.
-const PROGRAMS: [(&str, &str); 15] = [
-    ("sshpass", "-p"),
-    ("redis-cli", "-a"),
-    ("sqlcmd", "-P"),
-    ("bcp", "-P"),
-    ("osql", "-P"),
-    ("mongo", "-p"),
-    ("mongosh", "-p"),
-    ("mongodump", "-p"),
-    ("mongoexport", "-p"),
-    ("mongoimport", "-p"),
-    ("cqlsh", "-p"),
-    ("ldapsearch", "-w"),
-    ("vsql", "-w"),
-    ("clickhouse-client", "--password"),
-    ("kinit", "--password"),
+/// Options for a password, each with the programs that have it.
+const OPTIONS: [(&str, Words); 5] = [
+    ("-p", Words("sshpass mongo mongosh mongodump mongoexport mongoimport cqlsh")),
+    ("-P", Words("sqlcmd bcp osql")),
+    ("-a", Words("redis-cli")),
+    ("-w", Words("ldapsearch vsql")),
+    ("--password", Words("clickhouse-client kinit")),
 ];
 
 /// Finds the password of a command's option of one letter, `/password:VALUE`, and that of `.netrc`.
@@ -137,10 +128,12 @@ pub(super) fn commands(text: &str) -> impl Iterator<Item = Range<usize>> {
             before = [user, flag, word];
             let is_netrc = login == "login" && !user.is_empty() && flag == "password";
             let whole = start..start + word.len();
-            let is_option = PROGRAMS.contains(&(program, flag));
+            let is_option =
+                OPTIONS.iter().any(|(option, programs)| *option == flag && programs.contains(program));
             let name = word.rsplit('/').next().unwrap_or_default();
             let is_mysql = |name: &str| name.starts_with("mysql") || name.starts_with("mariadb");
-            if !word.starts_with('-') && (is_mysql(name) || PROGRAMS.iter().any(|(known, _)| *known == name))
+            if !word.starts_with('-')
+                && (is_mysql(name) || OPTIONS.iter().any(|(_, programs)| programs.contains(name)))
             {
                 program = name;
             }

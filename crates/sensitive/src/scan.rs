@@ -1,52 +1,26 @@
-//! Searches that remember their result, so that repeated questions about a text cost its length once.
+//! A search that remembers its result, so that repeated questions about a text cost its length once.
 //!
-//! Without them, a value that consists of the beginnings of secrets costs the square of its length.
+//! Without it, a value that consists of the beginnings of secrets costs the square of its length.
 
 use std::ops::Range;
 
-/// Finds the end of the run of bytes of one kind that contains a position.
-pub(super) struct RunEnd {
-    is_member: fn(u8) -> bool,
-    known: Range<usize>,
-}
-
-impl RunEnd {
-    pub(super) fn new(is_member: fn(u8) -> bool) -> Self {
-        Self { is_member, known: 0..0 }
-    }
-
-    /// Returns the first position from `from` on without such a byte.
-    pub(super) fn of(&mut self, bytes: &[u8], from: usize) -> usize {
-        let mut at = from;
-        while at < bytes.len() && (self.is_member)(bytes[at]) {
-            if self.known.contains(&at) {
-                at = self.known.end;
-                break;
-            }
-            at += 1;
-            work::add(1);
-        }
-        self.known = from..at;
-        at
-    }
-}
-
-/// Finds the next byte of one kind.
+/// Finds the next byte that is of a class, or is not.
 pub(super) struct NextByte {
-    is_wanted: fn(u8) -> bool,
+    is_member: fn(u8) -> bool,
+    wanted: bool,
     /// There is none in this range, and one at its end unless the text ends there.
     known: Range<usize>,
 }
 
 impl NextByte {
-    pub(super) fn new(is_wanted: fn(u8) -> bool) -> Self {
-        Self { is_wanted, known: 0..0 }
+    pub(super) fn new(is_member: fn(u8) -> bool, wanted: bool) -> Self {
+        Self { is_member, wanted, known: 0..0 }
     }
 
     /// Returns the first position from `from` on with such a byte, or the end of the text.
     pub(super) fn at(&mut self, bytes: &[u8], from: usize) -> usize {
         let mut at = from;
-        while at < bytes.len() && !(self.is_wanted)(bytes[at]) {
+        while at < bytes.len() && (self.is_member)(bytes[at]) != self.wanted {
             if self.known.contains(&at) {
                 at = self.known.end;
                 break;

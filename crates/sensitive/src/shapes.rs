@@ -1,6 +1,7 @@
 //! Text forms that only secrets have, and forms that are never secrets.
 
-use super::scan::{NextByte, RunEnd};
+use super::scan::NextByte;
+use super::words::Words;
 use Class::{Alnum, Dotted, Token, Upper, Word};
 use std::ops::Range;
 
@@ -79,7 +80,7 @@ pub(super) fn shapes(text: &str) -> impl Iterator<Item = Range<usize>> {
         let found = SHAPES.iter().find_map(|SecretShape(start, least, class)| {
             bytes[at..].strip_prefix(start.as_bytes())?;
             let from = at + start.len();
-            let end = scans.runs[*class as usize].of(bytes, from);
+            let end = scans.runs[*class as usize].at(bytes, from);
             let whole = match *start {
                 "AKIA" | "ASIA" => end - from == *least,
                 "eyJ" => scans.is_token_of_parts(bytes, from..end),
@@ -98,7 +99,7 @@ const MAX_PARTS: usize = 5;
 /// Remembered searches in one text.
 struct Scans {
     /// For each [`Class`].
-    runs: [RunEnd; 5],
+    runs: [NextByte; 5],
     digit: NextByte,
     /// For each part of a token, the dot after it.
     dots: [NextByte; MAX_PARTS],
@@ -107,9 +108,9 @@ struct Scans {
 impl Default for Scans {
     fn default() -> Self {
         Self {
-            runs: [upper, alnum, word, token, dotted].map(RunEnd::new),
-            digit: NextByte::new(|byte| byte.is_ascii_digit()),
-            dots: [(); MAX_PARTS].map(|()| NextByte::new(|byte| byte == b'.')),
+            runs: [upper, alnum, word, token, dotted].map(|class| NextByte::new(class, false)),
+            digit: NextByte::new(|byte| byte.is_ascii_digit(), true),
+            dots: [(); MAX_PARTS].map(|()| NextByte::new(|byte| byte == b'.', true)),
         }
     }
 }
@@ -213,34 +214,10 @@ fn is_path(text: &str) -> bool {
 
 /// Returns true for an authentication method: `scram`, `SCRAM-SHA-256`, `oauth2`.
 pub(super) fn is_method(text: &str) -> bool {
-    const FAMILIES: [&str; 26] = [
-        "scram",
-        "oauth",
-        "sha",
-        "md5",
-        "caching_sha2",
-        "x509",
-        "x-",
-        "aws",
-        "azure",
-        "gcp",
-        "google",
-        "iam",
-        "ldap",
-        "kerberos",
-        "saml",
-        "mysql_native",
-        "mongodb",
-        "ed25519",
-        "hmac",
-        "digest",
-        "cram",
-        "ntlm",
-        "tls",
-        "jwt",
-        "s3v4",
-        "sigv4",
-    ];
+    const FAMILIES: Words = Words(
+        "scram oauth sha md5 caching_sha2 x509 x- aws azure gcp google iam ldap kerberos saml mysql_native
+        mongodb ed25519 hmac digest cram ntlm tls jwt s3v4 sigv4",
+    );
     let lower = text.to_ascii_lowercase();
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let of_family = || {

@@ -19,31 +19,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use wellspring_sensitive::Words;
 
 /// Keys whose values are not secrets, except below `[[notify]]`.
-const NON_SECRET_KEYS: [&str; 21] = [
-    "allow",
-    "allow_plaintext",
-    "dir",
-    "events",
-    "format",
-    "hosts",
-    "interval",
-    "listen",
-    "max_cleanup",
-    "max_in_flight",
-    "max_replace",
-    "mode",
-    "name",
-    "prune",
-    "requests_per_second",
-    "settle",
-    "sync_timeout",
-    "timeout",
-    "url",
-    "variables",
-    "workspaces",
-];
+const NON_SECRET_KEYS: Words = Words(
+    "allow allow_plaintext dir events format hosts interval listen max_cleanup max_in_flight max_replace mode
+    name prune requests_per_second settle sync_timeout timeout url variables workspaces",
+);
 
 /// Parses the host file, or returns all errors.
 pub(super) fn host_file(name: &str, text: &str) -> Result<HostFile, Vec<Diagnostic>> {
@@ -80,7 +62,7 @@ fn secret_ranges(text: &str) -> Vec<Range<usize>> {
                 let last = key.rsplit(['.', ' ']).next().unwrap_or(key);
                 let is_address = line.contains("://");
                 let is_list = last != "allow" || content.trim_end().ends_with(['[', ']', ',']);
-                harmless = NON_SECRET_KEYS.contains(&last)
+                harmless = NON_SECRET_KEYS.contains(last)
                     && is_list
                     && (!is_address || last == "url" && !in_notify);
                 start + line.find('=').map_or(0, |sign| sign + 1)

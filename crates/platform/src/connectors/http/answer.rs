@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use wellspring_sensitive::Words;
 
 use super::super::ReadError;
 use super::super::exact::exact;
 use super::errors::{self, is_error, is_remark};
-use super::names::{Names, normalize};
+use super::names::normalize;
 use super::signs::is_sign;
 
 /// Usual fields of records if `records` is not configured.
@@ -22,9 +23,9 @@ const WRAPPER_FIELDS: [&str; 9] =
 const NESTED_RECORD_FIELDS: [&str; 11] =
     ["data", "items", "results", "records", "hits", "docs", "rows", "list", "entries", "nodes", "entry"];
 /// Lists without records.
-const NON_RECORD_LISTS: Names =
-    Names("links link errors warnings included messages facets fields search jsonapi");
-const IDENTITIES: Names = Names("id uuid guid oid name slug key");
+const NON_RECORD_LISTS: Words =
+    Words("links link errors warnings included messages facets fields search jsonapi");
+const IDENTITIES: Words = Words("id uuid guid oid name slug key");
 /// Maximum size in bytes of values that are examined next to records.
 const MAX_SIBLING_BYTES: usize = 64 << 10;
 
@@ -41,7 +42,6 @@ pub(super) struct HttpBody<'p> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyForm {
     List,
-    /// A single record.
     One,
     Null,
 }
@@ -240,7 +240,6 @@ fn object(raw: &RawValue) -> Option<RawBody<'_>> {
     if raw.get().starts_with('{') { serde_json::from_str(raw.get()).ok() } else { None }
 }
 
-/// Returns the value at a path.
 fn at<'p>(raw: &'p RawValue, path: &[String]) -> Option<&'p RawValue> {
     let Some((part, rest)) = path.split_first() else { return Some(raw) };
     if raw.get().starts_with('[') {

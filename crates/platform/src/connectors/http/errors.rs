@@ -1,9 +1,10 @@
 //! Errors that an API reports in a response of status 200.
 
 use serde_json::{Map, Value};
+use wellspring_sensitive::Words;
 
 use super::names::{
-    CODES, ERRORS, FAILURE_FLAGS, FAILURES, MESSAGE_FIELDS, Names, OUTCOMES, REQUIRED_MESSAGE_FIELDS,
+    CODES, ERRORS, FAILURE_FLAGS, FAILURES, MESSAGE_FIELDS, OUTCOMES, REQUIRED_MESSAGE_FIELDS,
     RESULT_CONTAINERS, STATUSES, SUCCESS_FLAGS, SUCCESSES, normalize,
 };
 use super::reasons::joined_reasons;
@@ -101,16 +102,16 @@ pub(super) fn error_record(record: &Map<String, Value>) -> Option<String> {
 
 /// Returns the reason to distrust an empty list, if any.
 pub(super) fn incomplete_reason(beside: &Map<String, Value>) -> Option<String> {
-    let get = |names: Names| -> Vec<&Value> {
+    let get = |names: Words| -> Vec<&Value> {
         let named = beside.iter().filter(|(name, _)| names.contains(&normalize(name)));
         named.map(|(_, value)| value).collect()
     };
-    let message = get(Names("message msg detail info reason description"));
+    let message = get(Words("message msg detail info reason description"));
     let message = message.iter().find_map(|value| value.as_str()).unwrap_or_default().to_ascii_lowercase();
     if get(SUCCESS_FLAGS).into_iter().any(is_yes) || is_success(&message) && !message.is_empty() {
         return None;
     }
-    let odd_word = get(Names("status result")).into_iter().filter_map(Value::as_str).any(|word| {
+    let odd_word = get(Words("status result")).into_iter().filter_map(Value::as_str).any(|word| {
         let plain = normalize(word);
         !is_success(&plain) && plain.parse::<u64>().is_err() && plain != "active"
     });

@@ -37,11 +37,9 @@ const MAX_INSPECT_WAIT: Duration = Duration::from_secs(10);
 pub(super) const ACCEPT_HEADER: &str = "application/json, application/vnd.api+json, application/hal+json, \
                                 application/ld+json, application/geo+json, application/*+json";
 
-/// A response with a body.
 pub(super) struct FetchedPage {
     pub(super) body: Vec<u8>,
     pub(super) headers: HeaderMap,
-    /// Final URL.
     pub(super) url: Url,
     /// Requested URL, before redirects.
     pub(super) base: Url,
@@ -50,7 +48,6 @@ pub(super) struct FetchedPage {
     _memory: Option<Reservation>,
 }
 
-/// Result of a request.
 pub(super) enum Fetched {
     Page(Box<FetchedPage>),
     /// 204 or 205: success without content.
@@ -77,7 +74,6 @@ enum FetchError {
     Permanent(ReadError),
     /// The API requests a wait, with its length if specified.
     Throttled(ReadError, Option<Duration>),
-    /// The connection broke.
     Disconnected(ReadError),
     /// 406.
     NotAcceptable(ReadError),

@@ -33,37 +33,29 @@ pub(super) struct Paging {
     pub(super) ignored: BTreeSet<String>,
 }
 
-/// Content of a page.
 pub(super) struct PageContent {
-    /// Digest of the records as sent.
     pub(super) digest: [u8; 32],
     pub(super) count: u64,
     /// Identity of each record, if all have one.
     pub(super) ids: Vec<[u8; 32]>,
 }
 
-/// Progress of a read.
 #[derive(Default)]
 pub(super) struct PageWalk {
-    /// Number of pages read.
     pub(super) pages: u64,
     /// True if the last sync read a list.
     pub(super) was_list: bool,
-    /// Number of records read.
     record_count: u64,
     /// Place of the records on the first page.
     first_location: Option<(Vec<String>, BodyForm)>,
     asked: HashSet<[u8; 32]>,
-    /// Page number by digest of the records.
     digests: HashMap<[u8; 32], u64>,
-    /// Number of records of the largest page.
     largest_page: u64,
     /// Number and identities of the last page's records.
     last: (u64, Vec<[u8; 32]>),
     /// Field and value of the total, and of the number of pages, on the last page with one.
     total: Option<(String, u64)>,
     page_total: Option<u64>,
-    /// Number of pages with records.
     filled_pages: u64,
     by_link: bool,
 }

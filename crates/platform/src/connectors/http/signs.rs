@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, LINK};
 use serde_json::{Map, Value};
+use wellspring_sensitive::Words;
 
 use super::address::next_link;
 use super::names::{
-    ADDRESSES, COUNT, FIRST, LAST, LIMIT, MORE, NEXT, Names, PAGE_CONTAINERS, PAGES, PLACES, REMAINING,
-    TOKEN, TOKENS, TOTAL, normalize,
+    ADDRESSES, COUNT, FIRST, LAST, LIMIT, MORE, NEXT, PAGE_CONTAINERS, PAGES, PLACES, REMAINING, TOKEN,
+    TOKENS, TOTAL, normalize,
 };
 use super::values::integer;
 
@@ -35,7 +36,6 @@ pub(super) struct Signs {
     pub(super) not_first: Option<String>,
 }
 
-/// Prefixes of vocabularies, which are ignored.
 const PREFIXES: [&str; 2] = ["odata", "hydra"];
 
 impl Signs {
@@ -203,7 +203,7 @@ impl Signs {
             Value::Array(items) if items.is_empty() => self.end = true,
             Value::Array(items) => self.next(format!("{pointer}/0"), name, &items[0]),
             Value::Object(fields) => {
-                let named = |names: Names| {
+                let named = |names: Words| {
                     let mut of_name = fields.iter().filter(|(field, _)| names.contains(&normalize(field)));
                     of_name.next().map(|(field, value)| (field.clone(), value.clone()))
                 };

@@ -1,0 +1,18 @@
+//! Lists of words, written as text.
+
+/// Words separated by white space.
+#[derive(Debug, Clone, Copy)]
+pub struct Words(pub &'static str);
+
+impl Words {
+    /// Returns true if `word` is one of them.
+    #[must_use]
+    pub fn contains(self, word: &str) -> bool {
+        self.iter().any(|listed| listed == word)
+    }
+
+    /// Iterates over the words in order.
+    pub fn iter(self) -> impl Iterator<Item = &'static str> {
+        self.0.split_ascii_whitespace()
+    }
+}
