@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -60,18 +61,12 @@ pub(super) trait Connector: Send {
     /// Connects and reads something; returns a description of the result.
     fn test(&self) -> Result<String, ReadError>;
 
-    /// Returns the tables with their columns.
     fn schema(&self) -> Result<Vec<SourceTable>, ReadError>;
 
     /// Streams rows into `intake` and returns the new position.
     ///
-    /// Reads all rows, or those after `since`, the position of an earlier read.
-    fn read(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError>;
+    /// Reads all rows, or those after the position of an earlier read.
+    fn read(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError>;
 }
 
 /// Receives the rows of a read, table by table.
@@ -94,9 +89,7 @@ pub(super) trait RowSink {
 /// Effect of a table's rows on the stored rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriteMode {
-    /// Replace the stored rows.
     Replace,
-    /// Append.
     Append,
     /// Append those with a new identity.
     AppendUnseen,
@@ -106,11 +99,12 @@ pub(super) enum WriteMode {
     ReplaceDistinct,
 }
 
-/// Options of a read.
 #[derive(Debug, Clone)]
 pub(super) struct ReadOptions {
     /// Only new rows are wanted; unfinished records may be left to the next sync.
     pub(super) incremental: bool,
+    /// Position of an earlier read, whose rows are stored.
+    pub(super) since: Option<Value>,
     /// Field that indicates new records.
     pub(super) cursor: Option<String>,
     /// Number of rows processed together, and the page size where supported.
@@ -119,7 +113,18 @@ pub(super) struct ReadOptions {
     pub(super) last_position: Option<Value>,
 }
 
-/// A table of a source.
+impl ReadOptions {
+    /// Returns the position of the earlier read if it is of this kind.
+    fn position<T: DeserializeOwned>(&self) -> Option<T> {
+        self.since.as_ref().and_then(|position| T::deserialize(position).ok())
+    }
+
+    /// Returns the position of a read that found nothing new.
+    fn same_position(&self) -> Value {
+        self.since.clone().unwrap_or_default()
+    }
+}
+
 #[derive(Debug, Clone, serde::Serialize)]
 pub(super) struct SourceTable {
     pub(super) name: String,
@@ -181,9 +186,7 @@ struct ReadLimits {
 /// Reason why a read ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// The client disconnected.
     CallerLeft,
-    /// The source was removed.
     Cleanup,
 }
 
@@ -449,7 +452,7 @@ impl Connector for UnsupportedEngine {
         Err(self.failure())
     }
 
-    fn read(&self, _: Option<&Value>, _: &ReadOptions, _: &mut dyn RowSink) -> Result<Value, ReadError> {
+    fn read(&self, _: &ReadOptions, _: &mut dyn RowSink) -> Result<Value, ReadError> {
         Err(self.failure())
     }
 }

@@ -25,7 +25,6 @@ pub(super) struct SourceSpec {
     pub(super) metadata: Value,
 }
 
-/// Options of a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SyncOptions {
     /// Read new records only.

@@ -31,7 +31,6 @@ pub(super) struct Reservation {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Use of reserved memory.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum MemoryUse {
     /// Pages of this size in bytes; larger ones take everything.

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use super::definition::MAX_NAME_LEN;
 
-/// Returns the description as JSON.
 pub(super) fn document() -> String {
     let mut schemas = answers();
     schemas.extend(sources::schemas());

@@ -15,12 +15,9 @@ use serde_json::Value;
 use decimal::Decimal;
 use moment::OrderedTime;
 
-/// Completeness of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// The end was reached.
     Complete,
-    /// There is more data.
     More,
     /// The end is unmarked, so more data may follow.
     Unknown,
@@ -33,7 +30,6 @@ pub(super) enum Point {
     Number(Decimal),
     /// A date, or a date with a time.
     Moment(OrderedTime),
-    /// Any other text.
     Text(String),
 }
 
@@ -131,7 +127,6 @@ impl<V> Mark<V> {
         !(texts && self.foreign_texts) && point.compare(start) == Some(Ordering::Less)
     }
 
-    /// Returns the greatest value.
     pub(super) fn into_value(self) -> Option<V> {
         self.value
     }

@@ -51,7 +51,6 @@ const COLUMNS: &str = "id, name, type, scope, connection_config, metadata, creat
 /// Holds are short: no source is read and no row stored meanwhile.
 pub(super) struct Registry(Mutex<Connection>);
 
-/// A connected source.
 pub(super) struct RegisteredSource {
     pub(super) id: String,
     pub(super) name: String,
@@ -65,7 +64,6 @@ pub(super) struct RegisteredSource {
     pub(super) last_sync: Value,
 }
 
-/// Result of connecting definitions.
 pub(super) enum Connected {
     /// All were connected; contains their ids in order.
     All(Vec<String>),
@@ -139,7 +137,6 @@ impl Registry {
         Ok(sources.collect::<Result<_, _>>()?)
     }
 
-    /// Returns one source, if it exists.
     pub(super) fn source(
         &self,
         unit: &WorkspaceKey,
@@ -167,7 +164,6 @@ impl Registry {
         Ok(removed)
     }
 
-    /// Records the result of a sync.
     pub(super) fn record_sync(&self, id: &str, last_sync: &Value) -> Result<(), PlatformError> {
         let values = [&last_sync.to_string(), id];
         self.lock().execute("UPDATE source SET last_sync = ?1 WHERE id = ?2", values)?;

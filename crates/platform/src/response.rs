@@ -58,7 +58,6 @@ impl ApiResponse {
         Self::refused(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// Adds data to the response.
     pub(super) fn with_data(self, data: Value) -> Self {
         Self { data, ..self }
     }

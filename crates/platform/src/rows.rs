@@ -45,7 +45,6 @@ pub(super) struct Writing<'c> {
     written: u64,
     /// Number of written rows that replaced no other.
     added: u64,
-    /// Number of received rows.
     rows: u64,
     /// Bytes of the received rows, now and at the last check of the disk.
     bytes: u64,
@@ -59,10 +58,8 @@ pub(super) struct Writing<'c> {
     notes: Vec<String>,
 }
 
-/// Result of a sync.
 pub(super) struct WrittenRows {
     pub(super) records: u64,
-    /// Number of stored rows.
     pub(super) stored: u64,
     /// Remarks for the response.
     pub(super) notes: Vec<String>,
@@ -77,9 +74,7 @@ struct RowBatch {
 
 /// A row that waits for writing.
 struct Waiting {
-    /// End of the row in the text.
     end: usize,
-    /// Digest of its identity.
     digest: Option<[u8; 32]>,
     /// True if its content is the identity, so that duplicates are possible.
     plain: bool,
@@ -129,7 +124,6 @@ impl<'c> Writing<'c> {
         Ok(self.change.execute_batch("DELETE FROM rows; DELETE FROM position")?)
     }
 
-    /// Commits the change.
     pub(super) fn commit(mut self, definition: &str, position: &Value) -> Result<WrittenRows, ReadError> {
         self.flush()?;
         let finish = move || -> rusqlite::Result<WrittenRows> {

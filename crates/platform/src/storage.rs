@@ -21,7 +21,6 @@ const ROWS: &str = "rows";
 /// Maximum wait for another transaction, such as that of a user with `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Opens the databases of a platform.
 pub(super) struct PlatformStore {
     place: StoragePlace,
 }

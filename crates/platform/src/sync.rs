@@ -13,14 +13,20 @@ use super::registry::RegisteredSource;
 use super::rows::{self, Writing, WrittenRows};
 use wellspring_sensitive::masked;
 
-/// Outcome of a sync.
 pub(super) enum SyncOutcome {
     /// Rows were written, possibly none.
-    Done { source: RegisteredSource, written: WrittenRows },
-    /// Nothing was changed.
-    Failed { source: RegisteredSource, message: String },
+    Done {
+        source: RegisteredSource,
+        written: WrittenRows,
+    },
+    Failed {
+        source: RegisteredSource,
+        message: String,
+    },
     /// The source does not exist.
-    Gone { id: String },
+    Gone {
+        id: String,
+    },
 }
 
 /// Syncs a source. Blocks.
@@ -89,11 +95,12 @@ fn read_into_store(
     }
     let reading = ReadOptions {
         incremental: options.incremental,
+        since,
         cursor: options.cursor.clone(),
         batch_size: options.batch_size,
         last_position: last,
     };
-    let position = catch_panic(|| connector.read(since.as_ref(), &reading, &mut writing))?;
+    let position = catch_panic(|| connector.read(&reading, &mut writing))?;
     writing.commit(&definition, &position)
 }
 

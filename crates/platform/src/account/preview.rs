@@ -82,12 +82,13 @@ pub(super) async fn with_bind(
 
 fn read(row: &AccountRow, skip: u64, size: u64, reach: &ConnectorContext) -> Result<Vec<Value>, ReadError> {
     let OpenedSource { connector, .. } = connectors::open(&row.connector, &row.config, reach)?;
-    let options = ReadOptions { incremental: false, cursor: None, batch_size: 1000, last_position: None };
+    let options =
+        ReadOptions { incremental: false, since: None, cursor: None, batch_size: 1000, last_position: None };
     let mut first = FirstRows { skip, size, bytes: 0, rows: Vec::new() };
     if size == 0 {
         return Ok(first.rows);
     }
-    match connector.read(None, &options, &mut first) {
+    match connector.read(&options, &mut first) {
         Err(failure) if !first.is_full() => Err(failure),
         _ => Ok(first.rows),
     }

@@ -30,7 +30,6 @@ impl RecordKey {
         }
     }
 
-    /// Returns the names of the fields.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }
@@ -85,17 +84,14 @@ struct RecordCounts {
 }
 
 impl<'k> Changes<'k> {
-    /// Continues a read with the same cursor; ignores positions of other kinds.
-    ///
-    /// `stored` is true if rows of a previous read are stored.
+    /// Continues a read with the same cursor.
     pub(super) fn resume(
-        position: Option<&Value>,
-        stored: bool,
+        before: Option<Watermark>,
         table: &'k str,
         key: &'k RecordKey,
         options: &ReadOptions,
     ) -> Self {
-        let before = position.and_then(|position| Watermark::deserialize(position).ok());
+        let stored = options.since.is_some();
         let before = before.filter(|before| before.cursor == options.cursor);
         let previous_mark = before.map(|before| before.mark);
         let mark = Mark::resume(previous_mark.clone(), Point::of);

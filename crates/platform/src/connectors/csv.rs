@@ -5,7 +5,7 @@ mod parser;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::changes::{Changes, OTHER_CURSOR, RecordKey};
+use super::changes::{Changes, OTHER_CURSOR, RecordKey, Watermark};
 use super::file::{AppendOnlyReader, DataFile, FileCursor, LineEnd};
 use super::row::{RowText, distinct};
 use super::{
@@ -77,7 +77,7 @@ struct CsvPosition {
 /// Position of a read by key or cursor.
 #[derive(Serialize, Deserialize)]
 struct CsvByCursor {
-    watermark: Value,
+    watermark: Watermark,
     /// Line of the last record if it was incomplete.
     unfinished_line: Option<u64>,
 }
@@ -99,16 +99,11 @@ impl Connector for Csv {
         Ok(vec![SourceTable { name: self.table.clone(), kind: "table", columns }])
     }
 
-    fn read(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
+    fn read(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
         if !self.key.is_empty() || options.cursor.is_some() {
-            return self.read_records(since, options, intake);
+            return self.read_records(options, intake);
         }
-        let before = since.and_then(|position| CsvPosition::deserialize(position).ok());
+        let before: Option<CsvPosition> = options.position();
         let other = before.is_none();
         let before = before.filter(|position| !position.columns.is_empty());
         let changed = before.is_some();
@@ -124,7 +119,7 @@ impl Connector for Csv {
             }
         }
         let (mut records, columns) = self.start()?;
-        if let Some(since) = since {
+        if let Some(since) = &options.since {
             let none = match records.peek(columns.len())? {
                 None => true,
                 Some(Extent::Unknown) => records.record.len() < columns.len(),
@@ -175,16 +170,11 @@ impl Csv {
     }
 
     /// Reads all records and forwards new ones by cursor, key or content.
-    fn read_records(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
-        let before = since.and_then(|position| CsvByCursor::deserialize(position).ok());
+    fn read_records(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
+        let before: Option<CsvByCursor> = options.position();
         let stuck_at = before.as_ref().and_then(|before| before.unfinished_line);
-        let before = before.map(|before| before.watermark);
-        let mut changes = Changes::resume(before.as_ref(), since.is_some(), &self.table, &self.key, options);
+        let watermark = before.map(|before| before.watermark);
+        let mut changes = Changes::resume(watermark, &self.table, &self.key, options);
         let (mut records, columns) = self.start()?;
         let mut row = RowText::default();
         let mut unfinished_line = None;
@@ -219,8 +209,7 @@ impl Csv {
             }
             changes.push_text_row(&columns, &values, row.finish(), intake)?;
         }
-        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
-        let watermark = serde_json::to_value(watermark).unwrap_or(Value::Null);
+        let Some(watermark) = changes.finish(intake)? else { return Ok(options.same_position()) };
         Ok(serde_json::to_value(CsvByCursor { watermark, unfinished_line }).unwrap_or(Value::Null))
     }
 
@@ -290,7 +279,6 @@ struct CsvRecords<'c> {
     csv: &'c Csv,
     growing: AppendOnlyReader<'c>,
     dialect: Dialect,
-    /// Bytes of the last record.
     raw: Vec<u8>,
     record: CsvRecord,
     /// Record to return by the next call of [`CsvRecords::next`].

@@ -77,7 +77,6 @@ impl<'a> ConfigFields<'a> {
         number.map(Some).ok_or_else(|| ConfigError::new(format!("\"{name}\" must be a whole number")))
     }
 
-    /// Returns a boolean, if the field exists.
     pub(super) fn flag(self, name: &str) -> Result<Option<bool>, ConfigError> {
         match self.get(name) {
             None | Some(Value::Null) => Ok(None),

@@ -177,7 +177,6 @@ impl DataFile {
         format!("{} has no whole record now; the rows of before are kept", self.path)
     }
 
-    /// The file was replaced.
     pub(super) fn replaced(&self) -> String {
         format!(
             "{} no longer begins with what was read before (rotated, or written again): its rows replaced all \
@@ -213,7 +212,6 @@ pub(super) struct AppendOnlyReader<'f> {
     accepted_bytes: u64,
 }
 
-/// Bytes that end a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineEnd {
     LineFeed,

@@ -80,11 +80,12 @@ impl Source {
         }
         let reading = ReadOptions {
             incremental: true,
+            since,
             cursor: self.cursor.clone(),
             batch_size: 7,
             last_position: None,
         };
-        let position = connector.read(since.as_ref(), &reading, &mut writing)?;
+        let position = connector.read(&reading, &mut writing)?;
         writing.commit("d", &position).map(|_| ())
     }
 

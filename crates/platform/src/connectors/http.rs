@@ -102,7 +102,6 @@ struct HttpConnector {
     reach: ConnectorContext,
 }
 
-/// Position of a read.
 #[derive(Serialize, Deserialize)]
 struct HttpPosition {
     #[serde(flatten)]
@@ -136,15 +135,10 @@ impl Connector for HttpConnector {
         Ok(vec![shape.table(&self.table)])
     }
 
-    fn read(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
+    fn read(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
         let parsed = |position: &Value| serde_json::from_value::<HttpPosition>(position.clone()).ok();
         let was_list = options.last_position.as_ref().and_then(parsed).is_some_and(|position| position.list);
-        let mut changes = Changes::resume(since, since.is_some(), &self.table, &self.key, options);
+        let mut changes = Changes::resume(options.position(), &self.table, &self.key, options);
 
         let mut url = self.start(Some(options.batch_size));
         if let (Some(name), Some(last)) = (&self.cursor_param, changes.mark()) {
@@ -164,7 +158,7 @@ impl Connector for HttpConnector {
                 PageOrder::End | PageOrder::SinglePage => break,
             }
         }
-        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
+        let Some(watermark) = changes.finish(intake)? else { return Ok(options.same_position()) };
         let list = walk.is_list();
         Ok(serde_json::to_value(HttpPosition { watermark, list }).unwrap_or(Value::Null))
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::changes::{Changes, OTHER_CURSOR, RecordKey};
+use super::changes::{Changes, OTHER_CURSOR, RecordKey, Watermark};
 use super::exact::record;
 use super::file::{AppendOnlyReader, DataFile, FileCursor, Limited, LineEnd};
 use super::records::{Flow, for_each_record};
@@ -17,13 +17,11 @@ use super::{
 };
 use crate::order::Extent;
 
-/// Fields of a record by name.
 type JsonRecord = Map<String, Value>;
 
 /// Number of records examined to determine the columns.
 const SAMPLE: usize = 100;
 
-/// Layout of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum JsonLayout {
     Document,
@@ -57,7 +55,6 @@ struct JsonFile {
     table: String,
 }
 
-/// Position of a read.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum JsonPosition {
@@ -66,7 +63,7 @@ enum JsonPosition {
         lines: u64,
     },
     Records {
-        watermark: Value,
+        watermark: Watermark,
         /// Line of the last record if it was incomplete.
         unfinished_line: Option<u64>,
     },
@@ -91,30 +88,20 @@ impl Connector for JsonFile {
         Ok(vec![shape.table(&self.table)])
     }
 
-    fn read(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
+    fn read(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
         // Lines are counted unless a key or cursor detects new records.
         if self.layout == JsonLayout::Lines && self.key.is_empty() && options.cursor.is_none() {
-            self.read_lines(since, options, intake)
+            self.read_lines(options, intake)
         } else {
-            self.read_records(since, options, intake)
+            self.read_records(options, intake)
         }
     }
 }
 
 impl JsonFile {
     /// Reads the lines after the previous position, or all if those before changed.
-    fn read_lines(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
-        let before = since.and_then(|position| JsonPosition::deserialize(position).ok());
+    fn read_lines(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
+        let before = options.position();
         let changed = matches!(before, Some(JsonPosition::Lines { .. }));
         if let Some(JsonPosition::Lines { mark, lines }) = before {
             let mut resumed = self.lines()?;
@@ -125,7 +112,7 @@ impl JsonFile {
             }
         }
         let mut lines = self.lines()?;
-        if let Some(since) = since {
+        if let Some(since) = &options.since {
             if matches!(lines.peek()?, None | Some(Extent::More)) {
                 intake.add_note(self.named.emptied());
                 return Ok(since.clone());
@@ -170,18 +157,12 @@ impl JsonFile {
         Ok(serde_json::to_value(position).unwrap_or(Value::Null))
     }
 
-    fn read_records(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
-        let before = since.and_then(|position| JsonPosition::deserialize(position).ok());
-        let (before, stuck_at) = match before {
+    fn read_records(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
+        let (watermark, stuck_at) = match options.position() {
             Some(JsonPosition::Records { watermark, unfinished_line }) => (Some(watermark), unfinished_line),
             _ => (None, None),
         };
-        let mut changes = Changes::resume(before.as_ref(), since.is_some(), &self.table, &self.key, options);
+        let mut changes = Changes::resume(watermark, &self.table, &self.key, options);
         let mut unfinished_line = None;
         if self.layout == JsonLayout::Lines {
             let mut lines = self.lines()?;
@@ -200,8 +181,7 @@ impl JsonFile {
         } else {
             self.each(&mut |row| changes.record(row, intake).map(|()| Flow::Continue))?;
         }
-        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
-        let watermark = serde_json::to_value(watermark).unwrap_or(Value::Null);
+        let Some(watermark) = changes.finish(intake)? else { return Ok(options.same_position()) };
         let position = JsonPosition::Records { watermark, unfinished_line };
         Ok(serde_json::to_value(position).unwrap_or(Value::Null))
     }

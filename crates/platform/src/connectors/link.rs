@@ -57,7 +57,6 @@ enum LinkPath {
 
 #[derive(Default)]
 struct LinkState {
-    /// Bytes forwarded since the last row.
     bytes_since_row: AtomicUsize,
     failure: OnceLock<String>,
 }
@@ -67,7 +66,6 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Link {
-    /// Connects to the server.
     pub(super) async fn open(server: &Server, protocol: Protocol) -> Result<Self, ReadError> {
         let stream = connect(server).await?;
         // A driver sends complete messages.

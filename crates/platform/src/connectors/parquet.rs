@@ -85,13 +85,8 @@ impl Connector for ParquetFile {
     /// Reads all rows and detects new ones by the cursor or their content.
     ///
     /// Parquet files are always rewritten as a whole.
-    fn read(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
-        let mut changes = Changes::resume(since, since.is_some(), &self.table, &self.key, options);
+    fn read(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
+        let mut changes = Changes::resume(options.position(), &self.table, &self.key, options);
         let OpenParquet { groups, shape, .. } = self.open()?;
         let mut text = RowText::default();
         for (reader, file) in groups.iter() {
@@ -118,7 +113,7 @@ impl Connector for ParquetFile {
                 }
             }
         }
-        let Some(watermark) = changes.finish(intake)? else { return Ok(since.cloned().unwrap_or_default()) };
+        let Some(watermark) = changes.finish(intake)? else { return Ok(options.same_position()) };
         Ok(serde_json::to_value(watermark).unwrap_or(Value::Null))
     }
 }

@@ -19,7 +19,8 @@ use super::link::{Link, Protocol};
 use super::server::{CONNECT_TIMEOUT, Server};
 use super::values::ValueKind;
 use super::{
-    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, RowSink, SourceTable, WriteMode,
+    ConfigError, ConfigFields, Connector, ConnectorContext, ReadError, ReadOptions, RowSink, SourceTable,
+    WriteMode,
 };
 use catalogue::{CatalogLine, ColumnForm, Relation, relations};
 use reading::{TableCursor, TableReader};
@@ -46,7 +47,6 @@ pub(super) trait Engine: Send + Sized + 'static {
     /// SQL that starts a read-only snapshot with a statement timeout of `limit`.
     fn begin_snapshot(limit: Option<Duration>) -> String;
 
-    /// Runs a statement and streams its rows.
     fn rows(connection: &mut Self::Connection, sql: String) -> BoxStream<'_, Result<Self::Row, sqlx::Error>>;
 
     /// Returns a value of a row; `None` for null.
@@ -130,17 +130,12 @@ impl<E: Engine> Connector for Relational<E> {
         })
     }
 
-    fn read(
-        &self,
-        since: Option<&Value>,
-        options: &super::ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
+    fn read(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
         let rows = Cell::new(0_u64);
         let mut counted = Counted { intake, rows: &rows };
         self.reach.runtime.block_on(async {
             tokio::select! {
-                position = self.read_all(since, options, &mut counted) => position,
+                position = self.read_all(options, &mut counted) => position,
                 () = self.reach.wait_for_stop() => Err(self.reach.stop_failure()),
                 () = stall_timeout(&rows) => {
                     let minutes = STALL_TIMEOUT.as_secs() / 60;
@@ -232,12 +227,7 @@ impl<E: Engine> Relational<E> {
         Ok(relations)
     }
 
-    async fn read_all(
-        &self,
-        since: Option<&Value>,
-        options: &super::ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
+    async fn read_all(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
         let session = &mut self.connect(None).await?;
         let mut relations = self.read_relations(session).await?;
         let cursor = options.cursor.as_deref();
@@ -247,8 +237,7 @@ impl<E: Engine> Relational<E> {
         {
             return Err(self.server.server_error(&format!("no table has the cursor column \"{cursor}\"")));
         }
-        let mut before: BTreeMap<String, TableCursor> =
-            since.and_then(|position| serde_json::from_value(position.clone()).ok()).unwrap_or_default();
+        let mut before: BTreeMap<String, TableCursor> = options.position().unwrap_or_default();
         let mut marks = BTreeMap::new();
         for relation in &mut relations {
             E::resolve_doubtful(session, relation).await?;

@@ -15,13 +15,11 @@ use crate::memory::LARGE_BYTES;
 pub(super) struct RowText(Vec<u8>);
 
 impl RowText {
-    /// Starts a row.
     pub(super) fn clear(&mut self) {
         self.0.clear();
         self.0.shrink_to(LARGE_BYTES);
     }
 
-    /// Adds a column.
     pub(super) fn put<V: Serialize + ?Sized>(&mut self, column: &str, value: &V) {
         self.key(column);
         // Cannot fail: writes to memory, and all values have a JSON form.
@@ -34,7 +32,6 @@ impl RowText {
         self.0.extend_from_slice(json.as_bytes());
     }
 
-    /// Completes the row.
     pub(super) fn finish(&mut self) -> &str {
         if self.0.is_empty() {
             self.0.push(b'{');
@@ -72,7 +69,6 @@ pub(super) fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
     columns
 }
 
-/// Hexadecimal digest of a row.
 pub(super) fn digest_of(row: &str) -> String {
     hex::encode(Sha256::digest(row.as_bytes()))
 }

@@ -25,7 +25,6 @@ const VERSION_1: &str = "UnsupportedCertVersion";
 
 /// Everything required for a login.
 pub(super) struct Server {
-    /// Displayed name of the engine.
     pub(super) engine: &'static str,
     pub(super) host: String,
     pub(super) port: u16,
@@ -60,7 +59,6 @@ enum Pem {
 /// Contents of the certificates and keys.
 pub(super) struct Pems {
     pub(super) root: Option<Vec<u8>>,
-    /// Client certificate and its key.
     pub(super) client_identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -122,7 +120,6 @@ impl Server {
         self.password.as_ref().map_or("", |password| password.expose_secret())
     }
 
-    /// Reads the certificates and keys.
     pub(super) fn pems(&self) -> Result<Pems, ReadError> {
         let read = |pem: &Option<Pem>| pem.as_ref().map(Pem::read).transpose();
         let own = match (read(&self.certificate)?, read(&self.key)?) {

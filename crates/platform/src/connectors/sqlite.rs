@@ -77,12 +77,7 @@ impl Connector for Sqlite {
         Ok(tables)
     }
 
-    fn read(
-        &self,
-        since: Option<&Value>,
-        options: &ReadOptions,
-        intake: &mut dyn RowSink,
-    ) -> Result<Value, ReadError> {
+    fn read(&self, options: &ReadOptions, intake: &mut dyn RowSink) -> Result<Value, ReadError> {
         let session = SqliteSession::open(&self.named, None)?;
         let connection = &session.connection;
         // One snapshot for all tables.
@@ -95,8 +90,7 @@ impl Connector for Sqlite {
         {
             return Err(self.named.content_error(format!("no table has the cursor column \"{cursor}\"")));
         }
-        let mut before: BTreeMap<String, SqliteCursor> =
-            since.and_then(|position| serde_json::from_value(position.clone()).ok()).unwrap_or_default();
+        let mut before: BTreeMap<String, SqliteCursor> = options.position().unwrap_or_default();
         let mut marks = BTreeMap::new();
         for relation in &relations {
             let memory = RecordMemory::new(self.named.reach());

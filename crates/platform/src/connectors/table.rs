@@ -19,10 +19,15 @@ pub(super) enum TablePosition<K, C> {
     /// Greatest integer key with the digest of its row.
     ///
     /// If that row changed or is gone, the table may have been refilled, so its keys prove nothing.
-    Number { last: K, digest: String },
+    Number {
+        last: K,
+        digest: String,
+    },
     /// Greatest value of the cursor column; null before the first.
-    Cursor { column: String, last: Option<C> },
-    /// All rows were read.
+    Cursor {
+        column: String,
+        last: Option<C>,
+    },
     Rows,
 }
 

@@ -34,7 +34,6 @@ pub(super) enum ValueKind {
     Array(Box<Self>),
     /// Decimal numbers with more digits than JSON parsers keep, as text.
     Decimal,
-    /// Everything else, as text.
     Text,
 }
 

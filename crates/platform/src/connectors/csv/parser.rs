@@ -15,7 +15,6 @@ pub(super) struct Dialect {
 #[derive(Debug, Default)]
 pub(super) struct CsvRecord {
     text: Vec<u8>,
-    /// End of each value.
     ends: Vec<usize>,
     state: ParserState,
     /// True if one of its values was quoted.
@@ -87,7 +86,6 @@ impl CsvRecord {
         self.ends.len()
     }
 
-    /// Returns true if the line is empty.
     pub(super) fn is_blank(&self) -> bool {
         self.ends == [0] && !self.quoted
     }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-/// Records per page.
 const PAGE_SIZE: usize = 3;
 
 /// API with numbered pages, which runs as long as the tests.

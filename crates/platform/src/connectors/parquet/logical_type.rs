@@ -22,7 +22,6 @@ pub(super) enum PhysicalKind {
     Bytes(ByteArray),
 }
 
-/// Meaning of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LogicalKind {
     Boolean,
@@ -69,7 +68,6 @@ impl LogicalKind {
         }
     }
 
-    /// Meaning by the older converted types.
     fn converted(field: &Type, converted: ConvertedType, physical: Physical) -> Self {
         match converted {
             ConvertedType::UTF8 | ConvertedType::ENUM => Self::Text,
@@ -115,7 +113,6 @@ impl LogicalKind {
         name.to_owned()
     }
 
-    /// Returns true if every value is text.
     pub(super) fn is_text(&self) -> bool {
         matches!(
             self,

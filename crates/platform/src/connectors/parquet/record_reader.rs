@@ -34,7 +34,6 @@ pub(super) struct RowShape {
 }
 
 enum SchemaNode {
-    /// Values of a column.
     Leaf {
         column: usize,
         kind: LogicalKind,
@@ -341,7 +340,6 @@ impl Columns {
 
 struct LeafColumn {
     reader: ColumnReader,
-    /// Definition level of present values.
     value_level: i16,
     /// Number of enclosing lists.
     repeats: i16,

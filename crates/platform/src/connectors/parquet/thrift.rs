@@ -36,7 +36,6 @@ impl<'b> ThriftReader<'b> {
         Some(byte)
     }
 
-    /// Reads an unsigned varint.
     pub(super) fn unsigned(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
@@ -86,7 +85,6 @@ impl<'b> ThriftReader<'b> {
         Some((head & 0x0f, count))
     }
 
-    /// Skips the value of a field.
     pub(super) fn skip(&mut self, kind: u8) -> Option<()> {
         self.skip_within(kind, MAX_DEPTH)
     }

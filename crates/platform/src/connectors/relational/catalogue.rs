@@ -18,12 +18,10 @@ pub(in super::super) struct CatalogLine {
     /// Type for display.
     pub(in super::super) shown: String,
     pub(in super::super) nullable: bool,
-    /// Type that determines the reading.
     pub(in super::super) type_name: String,
     pub(in super::super) primary: Option<Primary>,
 }
 
-/// A column of a primary key.
 pub(in super::super) struct Primary {
     /// Number of columns of the key, including those hidden from the user.
     pub(in super::super) columns: usize,
@@ -34,33 +32,27 @@ pub(in super::super) struct Primary {
 /// Rule by which the server considers two key values equal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Same {
-    /// Equal texts.
     Text,
     /// Equal texts except for trailing blanks.
     Trimmed,
     /// Equal numbers, regardless of zeros.
     Number,
-    /// Equal values of this expression.
     Expression(String),
     /// Known to the server only.
     Unknown,
 }
 
-/// Kind of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum ColumnForm {
     Table,
     /// A table with inheriting tables.
     Parent,
-    /// A partitioned table.
     Parts,
     View,
 }
 
-/// Reading and order of a column.
 pub(in super::super) struct ColumnReader {
     pub(in super::super) kind: ValueKind,
-    /// Selected expression.
     pub(in super::super) expression: String,
     pub(in super::super) order: CursorOrder,
     /// True if the column may or may not contain JSON.
@@ -74,10 +66,13 @@ pub(in super::super) enum CursorOrder {
     ///
     /// `marks` selects the values that may become the mark; rows that match `always` are always
     /// read.
-    Server { number: Option<String>, marks: String, always: Option<String> },
+    Server {
+        number: Option<String>,
+        marks: String,
+        always: Option<String>,
+    },
     /// Times, numbers or words in text form, which servers compare by characters.
     Text,
-    /// No order.
     None,
 }
 
@@ -86,7 +81,6 @@ pub(in super::super) enum CursorOrder {
 pub(in super::super) enum TableKey {
     /// One integer, in the column at this index.
     Number(usize),
-    /// Columns at these indices.
     Columns(Vec<(usize, Same)>),
     /// A key that cannot be compared here, or is only partly visible.
     Foreign,
@@ -97,7 +91,6 @@ pub(in super::super) enum TableKey {
 /// A table or view, with the way to read it.
 pub(in super::super) struct Relation {
     pub(in super::super) name: String,
-    /// Displayed name with its schema.
     pub(in super::super) full_name: String,
     pub(in super::super) schema: String,
     pub(in super::super) table: String,

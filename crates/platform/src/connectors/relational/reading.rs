@@ -229,7 +229,6 @@ impl<E: Engine> Sink<'_, E> {
         self.intake.push_row(row, Some(identity.unwrap_or(row)))
     }
 
-    /// Formats the row as JSON.
     fn write_row(&mut self, row: &E::Row) -> Result<&str, ReadError> {
         self.text.clear();
         for (place, column) in self.relation.columns.iter().enumerate() {

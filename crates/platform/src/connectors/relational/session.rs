@@ -15,7 +15,6 @@ pub(in super::super) struct Session<'s, E: Engine> {
 }
 
 impl<'s, E: Engine> Session<'s, E> {
-    /// Connects and logs in.
     pub(super) async fn open(server: &'s Server) -> Result<Self, ReadError> {
         let mut link = Link::open(server, E::PROTOCOL).await?;
         let mut login = E::login(server, &link).await;

@@ -27,7 +27,6 @@ pub(super) enum SqliteColumnForm {
     Shadow,
 }
 
-/// A name in the schema.
 pub(super) struct SqliteEntry {
     pub(super) name: String,
     pub(super) form: SqliteColumnForm,

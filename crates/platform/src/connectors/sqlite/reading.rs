@@ -166,7 +166,6 @@ impl SqliteReader<'_> {
         Ok(())
     }
 
-    /// Formats the row as JSON.
     fn write_row<'t>(&mut self, text: &'t mut RowText, row: &Row<'_>) -> Result<&'t str, ReadError> {
         let failed = |error: rusqlite::Error| self.failed(&error);
         let mut size = 0;

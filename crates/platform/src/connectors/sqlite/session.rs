@@ -18,7 +18,6 @@ use super::super::{MAX_RECORD_BYTES, ReadError};
 
 /// Maximum wait for another process that writes to the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Interval between interruptions.
 const INTERRUPT_INTERVAL: Duration = Duration::from_millis(50);
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/');
 
