@@ -30,6 +30,7 @@ use crate::sync::{SyncCall, SyncResult, Syncer};
 use crate::tree::{Checkout, TreeError};
 use crate::watch::{self, ChangeTracker, EventSeq};
 use event_loop::EventLoop;
+use jiff::{SignedDuration, Timestamp};
 use scheduler::PassRecords;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,6 +82,11 @@ struct PassReport {
     outcome: Option<ApplyOutcome>,
     retry_after: Option<Duration>,
     records: Option<PassRecords>,
+}
+
+/// Adds a duration to a time, up to the last time that can be represented.
+fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Everything that the loop needs.

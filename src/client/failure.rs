@@ -3,7 +3,7 @@
 use super::error::RemoteErrorKind;
 use super::message::printable;
 use super::wording;
-use std::error::Error as _;
+use crate::error::causes;
 use std::io;
 
 /// Classifies a request without a response.
@@ -31,25 +31,19 @@ pub(super) fn classify_send_error(error: &reqwest::Error) -> RemoteErrorKind {
 /// Its stream came after the last one of a graceful GOAWAY, or was refused (RFC 9113, sections 6.8
 /// and 8.7).
 fn was_stream_refused(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let after_the_last = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
-            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            return error.is_remote() && (after_the_last || refused);
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).find_map(|cause| cause.downcast_ref::<h2::Error>()).is_some_and(|error| {
+        let after_the_last = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (after_the_last || refused)
+    })
 }
 
 /// Describes why a connection could not be opened.
 fn connect_error(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
     let mut is_lookup = false;
-    while let Some(error) = cause {
-        is_lookup |= error.to_string().contains("dns error");
-        if let Some(io) = error.downcast_ref::<io::Error>() {
+    for cause in causes(error) {
+        is_lookup |= cause.to_string().contains("dns error");
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
             return match io.kind() {
                 io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
                 io::ErrorKind::ConnectionReset => "the connection was reset".to_owned(),
@@ -66,10 +60,9 @@ fn connect_error(error: &reqwest::Error) -> String {
                 _ => printable(&io.to_string()),
             };
         }
-        if error.to_string().contains("socks") {
+        if cause.to_string().contains("socks") {
             return unsupported_proxy();
         }
-        cause = error.source();
     }
     reason(error)
 }
@@ -89,16 +82,13 @@ pub(super) fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "timed out".into();
     }
-    let mut causes: Vec<String> = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !causes.contains(&text) {
-            causes.push(text);
+    let mut texts: Vec<String> = Vec::new();
+    for text in causes(error).map(ToString::to_string) {
+        if !texts.contains(&text) {
+            texts.push(text);
         }
-        source = cause.source();
     }
-    let all = causes.join(": ");
+    let all = texts.join(": ");
     if all.is_empty() {
         return "the HTTP client gave no reason".into();
     }

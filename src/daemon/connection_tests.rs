@@ -1,5 +1,6 @@
 //! Regular connection tests (`test = { every = … }`): schedule and execution.
 
+use super::later;
 use crate::client::{ApiReader, TestVerdict};
 use crate::error::error_chain;
 use crate::model::{
@@ -245,10 +246,6 @@ fn first(unit: &WorkspaceRef, source: &DesiredSource, within: SignedDuration) ->
     });
     let millis = u64::try_from(within.as_millis()).unwrap_or(0).max(1);
     SignedDuration::from_millis(i64::try_from(hash % millis).unwrap_or(0))
-}
-
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::scheduler::Scheduler;
 use super::service_manager::ServiceManager;
 use super::settle::SettleTracker;
 use super::writers::FileWriters;
-use super::{Daemon, Event, Signal};
+use super::{Daemon, Event, Signal, later};
 use crate::client::TokenTrouble;
 use crate::error::error_chain;
 use crate::load::{FileIndex, LoadCache};
@@ -299,8 +299,4 @@ impl EventLoop {
 
 fn duration(of: Duration) -> SignedDuration {
     SignedDuration::try_from(of).unwrap_or(SignedDuration::MAX)
-}
-
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }

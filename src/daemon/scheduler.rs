@@ -8,6 +8,7 @@ mod queue;
 mod source;
 mod workspace;
 
+use super::later;
 use super::reporter::NextAttempt;
 use crate::load::WorkSet;
 use crate::model::{Connection, DesiredWorkspace, SourceKey, SourceName, WorkspaceRef};
@@ -443,10 +444,6 @@ fn list(
     if !slot.skipped.is_empty() {
         spent.push((slot.task.desired.open(), std::mem::take(&mut slot.skipped)));
     }
-}
-
-fn later(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! so that no half-written file is used. Removals, and all changes in `wellspring.toml`, are accepted once
 //! the directory has been quiet for `quiet_period` and Git is not writing it.
 
+use super::later;
 use crate::plan::{RemovalBlock, WithheldReason};
 use jiff::{SignedDuration, Timestamp};
 
@@ -89,7 +90,7 @@ impl SettleTracker {
     pub(super) fn unreadable(&mut self, now: Timestamp) {
         self.digest = None;
         self.accepted_in_full = false;
-        self.rescan_by(after(now, BUSY_SCAN_INTERVAL));
+        self.rescan_by(later(now, BUSY_SCAN_INTERVAL));
     }
 
     /// Records a full scan and returns the extent to which it is accepted.
@@ -108,17 +109,17 @@ impl SettleTracker {
             if finished && !git_locked && self.accepted_settings == Some(settings) {
                 return self.acceptance(digest, settings);
             }
-            self.rescan_by(after(now, CONFIRM_INTERVAL.min(self.quiet_period)));
+            self.rescan_by(later(now, CONFIRM_INTERVAL.min(self.quiet_period)));
             return Acceptance::Wait;
         }
         if git_locked {
-            self.rescan_by(after(now, BUSY_SCAN_INTERVAL));
+            self.rescan_by(later(now, BUSY_SCAN_INTERVAL));
             return Acceptance::Wait;
         }
         let quiet = now.duration_since(self.changed_at);
         if quiet.is_negative() {
             self.changed_at = now;
-            self.rescan_by(after(now, CONFIRM_INTERVAL.min(self.quiet_period)));
+            self.rescan_by(later(now, CONFIRM_INTERVAL.min(self.quiet_period)));
             return Acceptance::Wait;
         }
         if quiet >= self.quiet_period {
@@ -130,11 +131,11 @@ impl SettleTracker {
         }
         let settings_stand = self.accepted_settings.is_none_or(|accepted| accepted == settings);
         if !settings_stand || self.accepted == Some(digest) {
-            self.rescan_by(after(self.changed_at, self.quiet_period));
+            self.rescan_by(later(self.changed_at, self.quiet_period));
             return Acceptance::Wait;
         }
         if quiet < CONFIRM_INTERVAL && !finished {
-            self.rescan_by(after(self.changed_at, CONFIRM_INTERVAL));
+            self.rescan_by(later(self.changed_at, CONFIRM_INTERVAL));
             return Acceptance::Wait;
         }
         self.acceptance(digest, settings)
@@ -173,7 +174,7 @@ impl SettleTracker {
     }
 
     fn acceptance(&mut self, digest: [u8; 32], settings: Option<[u8; 32]>) -> Acceptance {
-        self.rescan_by(after(self.changed_at, self.quiet_period));
+        self.rescan_by(later(self.changed_at, self.quiet_period));
         self.accepted = Some(digest);
         self.accepted_settings = Some(settings);
         let why = "no longer declared; waiting until the files are stable".to_owned();
@@ -183,10 +184,6 @@ impl SettleTracker {
     fn rescan_by(&mut self, at: Timestamp) {
         self.next_scan_at = Some(self.next_scan_at.map_or(at, |planned| planned.min(at)));
     }
-}
-
-fn after(at: Timestamp, by: SignedDuration) -> Timestamp {
-    at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

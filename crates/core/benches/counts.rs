@@ -93,7 +93,6 @@ fn count(stage: &str) -> u64 {
     (counted("3") - counted("1")) / 2
 }
 
-/// Input of the stages.
 struct Stages {
     file: String,
     list: String,

@@ -10,6 +10,7 @@ mod compressed_workspace;
 mod config_value;
 mod confusable;
 mod desired;
+mod duration;
 mod fingerprint;
 mod ids;
 mod inventory;
@@ -31,6 +32,7 @@ pub use desired::{
     Definition, DesiredSource, DesiredWorkspace, Missed, Moved, Overlap, Removed, RemovedAction, Schedule,
     SourceLocation, Suspend, SyncSpec, TestSpec,
 };
+pub use duration::format_duration;
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef};
 pub use inventory::{

@@ -413,7 +413,6 @@ pub fn plan(input: &PlanInput<'_>) -> WorkspacePlan {
     plan
 }
 
-/// Plans the declared sources.
 fn plan_declared(input: &PlanInput<'_>, listed: &ListingIndex<'_>) -> WorkspacePlan {
     let decide = |by_platform: &ByPlatform| {
         let mut plan = WorkspacePlan::empty(Arc::clone(input.desired));

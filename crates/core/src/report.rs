@@ -124,7 +124,6 @@ impl<'a> ReportInput<'a> {
         self.outcomes.and_then(|outcomes| outcomes.get(index))
     }
 
-    /// Returns the summary line.
     fn sum(&self) -> String {
         match self.outcomes {
             Some(outcomes) => outcome_line(self.plan, outcomes, self.problems),

@@ -1,7 +1,7 @@
 //! Starts due syncs, records firings that will not run, and reports stale data.
 
-use super::{EventLoop, TRIM_INTERVAL, later};
-use crate::daemon::Event;
+use super::{EventLoop, TRIM_INTERVAL};
+use crate::daemon::{Event, later};
 use crate::report::humanize;
 use crate::store::{Retention, RunOutcome, StoreError};
 use crate::sync::{SyncCall, SyncResult};

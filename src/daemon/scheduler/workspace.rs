@@ -2,7 +2,8 @@
 
 use super::queue::{DueTimes, PassPriority, SchedulerTotals};
 use super::source::{Idle, NextEvents, ScheduledSource};
-use super::{FreshnessChange, PassRecords, PassResult, later};
+use super::{FreshnessChange, PassRecords, PassResult};
+use crate::daemon::later;
 use crate::model::{DesiredWorkspace, SourceName, WorkspaceRef};
 use crate::reconcile::Task;
 use crate::schedule::{self, BatchKey, ScheduleCache};

@@ -48,11 +48,9 @@ pub(super) struct CacheKey {
     pub(super) variables: BTreeMap<String, Option<String>>,
 }
 
-/// A valid file.
 #[derive(Clone)]
 pub(super) struct CachedFile {
     pub(super) digest: TextDigest,
-    /// Units that the file names.
     pub(super) workspaces: Arc<[WorkspaceRef]>,
     /// Bytes that its sources take.
     pub(super) weight: usize,
@@ -69,10 +67,8 @@ pub(super) struct CachedWorkspace {
     pub(super) desired: CachedContent,
 }
 
-/// The cached form of a unit.
 #[derive(Clone)]
 pub(super) enum CachedContent {
-    /// The unit itself.
     Workspace(Arc<CompressedWorkspace>),
     /// Only that nothing needs to be done for it: see [`WorkspaceFingerprint`].
     Unchanged,

@@ -213,7 +213,6 @@ impl Span {
 /// Finding a line only scans one stretch; the index of a large file stays small.
 const LINE_BLOCK_BYTES: usize = 128;
 
-/// Counts the line breaks in a stretch.
 fn breaks(stretch: &[u8]) -> usize {
     stretch.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>().into()
 }

@@ -1,4 +1,4 @@
-//! Parses and formats durations: `90s`, `30m`, `1h30m`, `2d`.
+//! Parses durations: `90s`, `30m`, `1h30m`, `2d`.
 
 use std::time::Duration;
 
@@ -51,22 +51,10 @@ pub(super) fn parse(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// Formats the duration in the largest whole units.
-pub(super) fn format(duration: Duration) -> String {
-    let mut left = duration.as_secs();
-    let mut text = String::new();
-    for (unit, seconds) in [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)] {
-        if left >= seconds {
-            text.push_str(&format!("{}{unit}", left / seconds));
-            left %= seconds;
-        }
-    }
-    if text.is_empty() { "0s".to_owned() } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::format_duration;
 
     #[test]
     fn people_s_durations_are_read_and_shown_again() {
@@ -74,7 +62,10 @@ mod tests {
             [("90s", 90), ("30m", 1_800), ("2h", 7_200), ("1d", 86_400), ("1h30m", 5_400), ("1h 30m", 5_400)]
         {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
-            assert_eq!(parse(&format(Duration::from_secs(seconds))), Ok(Duration::from_secs(seconds)));
+            assert_eq!(
+                parse(&format_duration(Duration::from_secs(seconds))),
+                Ok(Duration::from_secs(seconds))
+            );
         }
     }
 

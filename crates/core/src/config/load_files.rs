@@ -64,7 +64,6 @@ pub(super) fn read<'a>(
     }
 }
 
-/// The files of a load, by index.
 struct FileSet<'r, 'a> {
     files: &'r [&'r CachedFileText<'a>],
     settings: Option<&'r RepoSettings<'a>>,
@@ -84,7 +83,6 @@ struct FileEntry {
     single: Option<CachedContent>,
 }
 
-/// Result of parsing one file.
 struct ParsedFile {
     contents: FileContents,
     diagnostics: FileDiagnostics,
@@ -129,7 +127,6 @@ impl<'r, 'a> FileSet<'r, 'a> {
         unknown
     }
 
-    /// Parses files, several in parallel.
     fn parse(
         &mut self,
         numbers: Vec<usize>,

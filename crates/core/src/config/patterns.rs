@@ -8,7 +8,6 @@ use super::suggest;
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::BTreeSet;
 
-/// Patterns of the files to read.
 pub(super) struct Patterns {
     set: GlobSet,
     patterns: Vec<FilePattern>,

@@ -107,7 +107,6 @@ impl RepoSettings<'_> {
     }
 }
 
-/// A workspace alias.
 pub(super) struct Alias {
     pub(super) id: AliasId,
     pub(super) scope: Option<Scope>,
@@ -155,7 +154,6 @@ const PATH_WORDS: [&str; 13] = [
     "test-connection",
 ];
 
-/// Checks a workspace id.
 pub(super) fn workspace_id(
     id: &str,
     span: Span,

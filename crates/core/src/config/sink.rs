@@ -15,15 +15,12 @@ pub struct DiagnosticSink<'d, 'a> {
     reported: HashSet<(Code, Span, String)>,
     /// Number of errors in each document, including unlisted ones.
     counts: HashMap<u32, usize>,
-    /// Their sum.
     total: usize,
-    /// Number of listed warnings.
     warnings: usize,
     /// Documents that are broken by an error reported in another one.
     marked_broken: HashSet<u32>,
     /// Limits shared with the collectors of other files.
     pub limits: SinkLimits,
-    /// Bytes reserved by this collector.
     reserved_bytes: usize,
 }
 
@@ -32,7 +29,6 @@ pub struct DiagnosticSink<'d, 'a> {
 pub struct SinkLimits {
     /// Bytes that all sources may still reserve.
     memory_left: Arc<AtomicUsize>,
-    /// Cache of checked cron expressions.
     pub(super) cron: CronCache,
 }
 
@@ -211,7 +207,6 @@ impl<'d, 'a> DiagnosticSink<'d, 'a> {
         Self::with_limits(documents, shared.clone())
     }
 
-    /// Converts into the diagnostics of one file.
     pub(super) fn into_file(self, document: u32) -> FileDiagnostics {
         let errors = self.counts.get(&document).copied().unwrap_or_default();
         FileDiagnostics { document, diagnostics: self.diagnostics, errors, weight: self.reserved_bytes }

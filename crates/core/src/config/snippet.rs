@@ -57,7 +57,6 @@ fn is_hidden_char(c: char) -> bool {
     is_invisible_or_bidi(c) && !c.is_control() && !matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-/// A file in displayable form.
 struct DisplayFile {
     /// Path with control characters escaped.
     path: String,

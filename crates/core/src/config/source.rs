@@ -154,7 +154,6 @@ fn check_merged(
     }
 }
 
-/// Checks a source key.
 pub(super) fn key(key: &str, span: Span, findings: &mut DiagnosticSink<'_, '_>) -> Option<SourceKey> {
     fields::check_visible_name("the key", key, span, findings);
     match SourceKey::parse(key) {

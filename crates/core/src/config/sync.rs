@@ -3,11 +3,10 @@
 use super::cron::{self, CronProblem};
 use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, TableEntry, TomlValue};
-use super::duration;
 use super::fields::{self, unknown_keys};
 use super::keys;
 use super::sink::DiagnosticSink;
-use crate::model::{Missed, Overlap, Schedule, Suspend, SyncSpec, TestSpec};
+use crate::model::{Missed, Overlap, Schedule, Suspend, SyncSpec, TestSpec, format_duration};
 use std::time::Duration;
 
 /// Reads a `sync` table; `None` without a valid `every` or `cron`.
@@ -63,7 +62,7 @@ fn stale_after(
             .warning(Code::StaleEarly, span, "`stale_after` is shorter than the period")
             .label("the data is stale before each sync")
             .with_label(period, "the period")
-            .help(format!("write more than {}", duration::format(every)));
+            .help(format!("write more than {}", format_duration(every)));
     }
     Some(stale_after)
 }
@@ -142,7 +141,7 @@ fn jitter(
     {
         findings
             .error(Code::InvalidValue, span, "`jitter` is longer than the period")
-            .help(format!("{} is the most here", duration::format(every)));
+            .help(format!("{} is the most here", format_duration(every)));
     }
     jitter
 }

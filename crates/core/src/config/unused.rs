@@ -49,7 +49,6 @@ pub fn unused(files: &[SourceFile<'_>]) -> Vec<Diagnostic> {
     findings.into_sorted()
 }
 
-/// Names that the files use.
 #[derive(Default)]
 struct UsedNames {
     aliases: BTreeSet<String>,

@@ -171,7 +171,6 @@ fn is_plaintext_secret(key: &str, value: &TomlValue<'_>) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum PlaintextScan {
     None,
-    /// All are literal.
     Literal,
     /// At least one is, or was meant to be, a reference.
     Reference,

@@ -26,7 +26,6 @@ pub struct CompressedWorkspace {
 enum WorkspaceContents {
     Plain(Arc<DesiredWorkspace>),
     Compressed {
-        /// Compressed JSON.
         bytes: Box<[u8]>,
         /// Length of the JSON in bytes.
         length: usize,

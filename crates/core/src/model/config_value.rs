@@ -65,7 +65,6 @@ impl fmt::Display for SecretRef {
 }
 
 impl fmt::Display for Template {
-    /// Formats the template as in the files.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for segment in &self.0 {
             match segment {

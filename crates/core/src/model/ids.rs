@@ -108,12 +108,7 @@ fn path_segment(text: &str) -> Option<&'static str> {
     }
 }
 
-text_id!(
-    /// Text of a workspace id.
-    IdText,
-    "workspace id",
-    path_segment
-);
+text_id!(IdText, "workspace id", path_segment);
 text_id!(
     /// The API's `scope`: any string, by default `user`.
     Scope,

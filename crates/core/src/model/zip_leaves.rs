@@ -20,7 +20,6 @@ pub enum ValueRef<'a> {
 #[derive(Clone, Copy)]
 pub struct DefinitionView<'a>([ValueNode<'a>; 2]);
 
-/// The children of a part.
 #[derive(Clone, Copy)]
 enum ValueNode<'a> {
     Empty,

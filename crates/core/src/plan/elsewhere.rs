@@ -42,7 +42,6 @@ struct DeclarationIndex {
 
 /// A planned removal, with the places to which the source may have moved.
 pub struct Departure {
-    /// Name of the source to remove.
     name: SourceName,
     key: SourceKey,
     /// Rejected files that may declare a source of this key, with their workspaces.

@@ -24,7 +24,6 @@ impl<'a> ListingIndex<'a> {
         Self(rows)
     }
 
-    /// Returns the rows of this name.
     pub(super) fn rows(&self, name: &SourceName) -> &[&'a ObservedSource] {
         let start = self.0.partition_point(|row| row.name < *name);
         let rows = &self.0[start..];

@@ -14,7 +14,6 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Version of the file format.
 const VERSION: u32 = 3;
 
 /// Value of `kind` in the file.
@@ -32,7 +31,6 @@ const MAX_DIFFERENCES: usize = 8;
 pub struct SavedPlan {
     kind: String,
     version: u32,
-    /// URL of the platform.
     platform: String,
     /// Id of the key of the fingerprints in the hashes.
     key_id: String,

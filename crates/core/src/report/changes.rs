@@ -22,15 +22,12 @@ const CONTEXT: usize = 2;
 
 /// Rendered change of a field, with foreign text escaped for a terminal.
 pub(super) enum ValueText {
-    /// A single line.
     Line(String),
     /// Old value, new value and remark.
     Pair(String, String, String),
-    /// A heading followed by lines.
     Diff(String, Vec<DiffLine>),
 }
 
-/// A line of a comparison.
 pub(super) struct DiffLine {
     /// `+`, `-` or ` `.
     pub(super) sign: char,

@@ -11,14 +11,12 @@ const MIN_KEY_WIDTH: usize = 14;
 const MAX_KEY_WIDTH: usize = 32;
 /// Minimum width of the action column.
 const WORD: usize = 9;
-/// Width of the mark column.
 const MARK: usize = 3;
 /// Width below which texts start further to the left.
 const MIN_TEXT_WIDTH: usize = 40;
 /// Maximum width of field names.
 const FIELD: usize = 32;
 
-/// Layout of the output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LineLayout {
     /// Uses colour codes.
@@ -86,7 +84,6 @@ impl LineLayout {
         }
     }
 
-    /// Indentation of fields.
     fn margin(self) -> String {
         " ".repeat(self.indent() + MARK + 3)
     }

@@ -65,7 +65,6 @@ struct Doing<'a> {
     step: &'a str,
 }
 
-/// A declared source.
 #[derive(Serialize)]
 struct DeclaredContent<'a>(SortedKeys<'a>, Arc<Value>, &'a Map<String, Value>, bool, Arc<Value>);
 

@@ -28,7 +28,6 @@ pub struct Orphan {
     pub sources: usize,
 }
 
-/// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gravity {
     Error,

@@ -7,7 +7,6 @@ use crate::schedule::{CompiledSchedule, describe};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Number of next firings shown.
 pub(super) const FIRINGS_SHOWN: usize = 2;
 
 /// Formats a schedule, such as `every 6h`, or `no schedule`.
@@ -82,7 +81,6 @@ pub(super) fn next(
     if moments.is_empty() { None } else { Some(moments.join(", ")) }
 }
 
-/// Returns the next firings as instants.
 pub(super) fn instants(
     unit: &WorkspaceRef,
     name: &SourceName,

@@ -17,7 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Maximum number of unmanaged sources listed; verbose output lists all.
 const MAX_UNMANAGED_SHOWN: usize = 10;
 
-/// Level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Detail {
     /// Changes only, for logs.
@@ -42,11 +41,9 @@ pub(super) struct SectionRow {
 
 /// Content below a [`SectionRow`].
 pub(super) enum RowDetail {
-    /// A field with its change.
     Field(String, ValueText),
     /// A sentence in the field column.
     Line(String),
-    /// A note in the detail column.
     Note(String),
 }
 
@@ -170,7 +167,6 @@ fn of_action(
     row
 }
 
-/// Adds the changed fields.
 fn push_fields(
     row: &mut SectionRow,
     unit: &WorkspacePlan,
@@ -376,7 +372,6 @@ fn of_unchanged(name: &SourceName, source: Option<&DesiredSource>) -> SectionRow
     row
 }
 
-/// Returns the declared sources by name.
 pub(super) fn by_name(unit: &WorkspacePlan) -> BTreeMap<&SourceName, &DesiredSource> {
     unit.desired.sources.iter().map(|source| (&source.name, source)).collect()
 }

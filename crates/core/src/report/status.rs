@@ -110,7 +110,6 @@ pub struct Next {
     pub local: String,
     /// True if it is already due.
     pub due: bool,
-    /// Readable form in both zones.
     #[serde(skip)]
     in_both_zones: String,
 }

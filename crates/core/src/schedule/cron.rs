@@ -27,7 +27,6 @@ pub(super) struct Cron {
 }
 
 impl Cron {
-    /// Parses an expression of five fields.
     pub(super) fn parse(expression: &str) -> Result<Self, ScheduleError> {
         if expression.len() > MAX_LENGTH {
             return Err(ScheduleError::TooLong { length: expression.len(), limit: MAX_LENGTH });

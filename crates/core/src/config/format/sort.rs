@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 /// A header or an entry, with the comments above and the lines up to the next one.
 struct Block<'a> {
-    /// Parts of the name.
     parts: Vec<String>,
     lines: Vec<LineToken<'a>>,
 }

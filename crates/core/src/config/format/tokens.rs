@@ -4,17 +4,14 @@ use toml_parser::lexer::TokenKind;
 
 /// A line, or an entry over several lines.
 pub(super) enum LineToken<'a> {
-    /// An empty line.
     Blank,
     /// A comment with its `#`.
     Comment(&'a str),
     /// `[table]` or `[[list]]`, and the parts of its name.
     Header(String, Vec<String>),
-    /// A key, its parts, and the value.
     Entry(String, Vec<String>, ValueToken<'a>),
 }
 
-/// A value in source form.
 pub(super) enum ValueToken<'a> {
     /// A string, number, date or boolean.
     Scalar(String),
@@ -28,7 +25,6 @@ pub(super) enum ValueToken<'a> {
 pub(super) enum Element<'a> {
     /// A comment with its `#`.
     Comment(&'a str),
-    /// An element.
     Value(ValueToken<'a>),
 }
 

@@ -12,11 +12,9 @@ const MAX_DEPTH: usize = 12;
 
 /// Notes about one source, collected while it is written.
 pub(super) struct TodoNotes {
-    /// Prefix of the names of variables.
     prefix: String,
     /// Paths that could not be read, or not be written.
     pub(super) unreadable: Vec<String>,
-    /// Variables that references name.
     pub(super) variables: BTreeSet<String>,
     /// Secrets that the platform returns for this source; other values may repeat them.
     secrets: BTreeSet<String>,

@@ -13,7 +13,6 @@ pub(super) struct OpenConnect<'a> {
     pub(super) applied: &'a LastApplied,
     /// Inventory entry of its name.
     pub(super) owned: Option<&'a Arc<ManagedSource>>,
-    /// Fingerprint in its ownership marker.
     pub(super) marker: Fingerprint,
     /// True if the platform has had time to settle since.
     pub(super) settle_elapsed: bool,
@@ -23,7 +22,6 @@ pub(super) struct OpenConnect<'a> {
     pub(super) returns_markers: bool,
 }
 
-/// The outcome of a connect.
 pub(super) enum ConnectOutcome<'a> {
     /// This row; our older rows are superseded by it.
     Created(&'a ObservedSource, Vec<SourceId>),

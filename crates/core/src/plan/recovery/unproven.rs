@@ -20,7 +20,6 @@ pub const UNPROVEN_PERIOD: SignedDuration = SignedDuration::from_mins(1);
 enum UnprovenOutcome {
     /// Too early to say.
     Open,
-    /// Proven.
     Ours,
     /// Another row of the name may be ours just as well.
     Ambiguous,
