@@ -31,7 +31,6 @@ pub const MAX_VALUE_BYTES: usize = 64 * 1024;
 pub type AllowedVariables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Returns true if a variable's name alone permits it in `wellspring.toml`.
-#[must_use]
 pub fn is_workspace_variable(name: &str) -> bool {
     name.to_ascii_uppercase().contains("WORKSPACE") && !looks_secret(name)
 }
@@ -55,6 +54,19 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// Secrets from variables only, without restrictions.
+    pub fn of_variables(variables: AllowedVariables) -> Self {
+        Self {
+            variables,
+            secrets_dir: None,
+            credentials_dir: None,
+            forbidden: BTreeSet::new(),
+            allow: Vec::new(),
+            settings_variables: None,
+            shared: SharedSecrets::default(),
+        }
+    }
+
     /// Resolves every reference of `definition`, for a workspace with these names.
     ///
     /// The names are its alias and its id. For more than one definition, see [`Resolver`].
@@ -76,7 +88,6 @@ impl Secrets {
     /// These values are sent, stored and compared, so the host file must permit the variable.
     /// Without a list there, the name must contain WORKSPACE, must not look like that of a secret,
     /// and must not match an entry of [`Secrets::allow`].
-    #[must_use]
     pub fn variable_for_settings(&self, name: &str) -> Lookup {
         let reference = SecretRef::Env(name.to_owned());
         let permitted = match &self.settings_variables {

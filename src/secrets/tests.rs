@@ -19,13 +19,10 @@ fn secrets(dir: Option<&Path>) -> Secrets {
         _ => None,
     });
     Secrets {
-        variables,
         secrets_dir: dir.map(Path::to_owned),
         credentials_dir: dir.map(|dir| dir.join("credentials")),
         forbidden: [SecretRef::Env("PMTX_TOKEN".into()), SecretRef::Credential("pmtx-token".into())].into(),
-        allow: Vec::new(),
-        settings_variables: None,
-        shared: SharedSecrets::default(),
+        ..Secrets::of_variables(variables)
     }
 }
 

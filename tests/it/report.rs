@@ -18,11 +18,7 @@ use wellspring::report::{
 /// Compares with the case file, or writes it if `UPDATE` is set.
 fn check(file: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/report/cases").join(file);
-    if wellspring_testkit::rewrites_expectations() {
-        std::fs::write(&path, actual).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(expected == actual, "{file} differs; UPDATE=1 writes it anew. It is now:\n{actual}");
+    wellspring_testkit::check_golden(&path, actual).unwrap_or_else(|differs| panic!("{differs}"));
 }
 
 /// Checks the four formats of one plan.

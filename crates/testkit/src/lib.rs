@@ -50,17 +50,52 @@ pub fn program() -> &'static str {
     &PROGRAM
 }
 
-/// Returns true if golden tests shall write what they expect (`UPDATE=1`).
+/// Compares a result with a file that holds the expected one, or writes the file if `UPDATE` is set.
 ///
 /// # Panics
 ///
-/// Panics under `CI`, where nobody would review what was written.
-#[must_use]
+/// Panics if `UPDATE` is set under `CI`, where nobody would review what was written.
+///
+/// # Errors
+/// Both texts, if they differ.
 #[track_caller]
-pub fn rewrites_expectations() -> bool {
-    let update = std::env::var_os("UPDATE").is_some();
-    assert!(!update || std::env::var_os("CI").is_none(), "UPDATE is not for CI");
-    update
+pub fn check_golden(expected: &Path, found: &str) -> Result<(), String> {
+    if std::env::var_os("UPDATE").is_some() {
+        assert!(std::env::var_os("CI").is_none(), "UPDATE is not for CI");
+        std::fs::write(expected, found).unwrap();
+    }
+    let wanted = std::fs::read_to_string(expected).unwrap_or_default();
+    if found == wanted {
+        return Ok(());
+    }
+    let file = expected.display();
+    Err(format!("== {file} (UPDATE=1 writes it)\n-- expected\n{wanted}\n-- found\n{found}"))
+}
+
+/// Creates a certificate and its key with `openssl`; returns their paths.
+///
+/// # Panics
+///
+/// Panics if that fails.
+#[must_use]
+pub fn certificate(place: &Path, common_name: &str, alternative_name: &str) -> (PathBuf, PathBuf) {
+    let (certificate, key, config) =
+        (place.join("server.crt"), place.join("server.key"), place.join("server.cnf"));
+    std::fs::write(&config, "[req]\ndistinguished_name = name\n[name]\n").unwrap();
+    let made = std::process::Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(' '))
+        .args(["-subj", &format!("/CN={common_name}")])
+        .args(["-addext", &format!("subjectAltName={alternative_name}")])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-config"])
+        .arg(config)
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
 }
 
 /// Returns the directory of the repository.

@@ -3,8 +3,6 @@
 //! The server guarantees that requests after its last stream were not carried out. It guarantees nothing for a
 //! stream that it resets later.
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -97,36 +95,12 @@ impl Platform {
     }
 }
 
-/// Creates a certificate for this machine, and its key.
-fn certificate(place: &Path) {
-    std::fs::write(place.join("c.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-config", "c.cnf"])
-        .args(["-keyout", "c.key", "-out", "c.crt"])
-        .current_dir(place)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
-
 /// Runs `apply` of one source; returns its exit code and the number of writes that the platform received.
 async fn apply(platform: Platform) -> (Option<i32>, usize) {
     let place = tempfile::tempdir().unwrap();
-    certificate(place.path());
-    let chain = CertificateDer::from_pem_file(place.path().join("c.crt")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(place.path().join("c.key")).unwrap();
+    let (certificate, key) = wellspring_testkit::certificate(place.path(), "localhost", "IP:127.0.0.1");
+    let chain = CertificateDer::from_pem_file(&certificate).unwrap();
+    let key = PrivateKeyDer::from_pem_file(&key).unwrap();
     let mut config =
         ServerConfig::builder().with_no_client_auth().with_single_cert(vec![chain], key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -153,7 +127,6 @@ async fn apply(platform: Platform) -> (Option<i32>, usize) {
     let file = "[workspace]\nid = \"w\"\n\n[sources.a]\ntype = \"csv\"\ntest = { before_connect = false }\n\
                 connection_config = { path = \"a.csv\" }\n";
     std::fs::write(tree.join("w.toml"), file).unwrap();
-    let certificate = place.path().join("c.crt");
     let run = tokio::task::spawn_blocking(move || {
         Wellspring::new()
             .args(["apply", "-y", "-C"])

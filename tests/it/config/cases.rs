@@ -81,17 +81,7 @@ fn check(case: &Path) -> Result<(), String> {
         assert!(!diagnostic.message.is_empty());
         assert!(diagnostic.line > 0 && diagnostic.column > 0);
     }
-    let expected = case.join("expected.txt");
-    if wellspring_testkit::rewrites_expectations() {
-        fs::write(&expected, found).unwrap();
-        return Ok(());
-    }
-    let wanted = fs::read_to_string(&expected).unwrap_or_default();
-    if found == wanted {
-        Ok(())
-    } else {
-        Err(format!("== {} ==\n-- expected\n{wanted}\n-- found\n{found}", case.display()))
-    }
+    wellspring_testkit::check_golden(&case.join("expected.txt"), &found)
 }
 
 pub(super) fn all() -> Vec<PathBuf> {

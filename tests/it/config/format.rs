@@ -2,7 +2,6 @@
 
 use super::cases::{all, tree};
 use proptest::prelude::*;
-use std::fs;
 use std::path::{Path, PathBuf};
 use wellspring::config::format;
 
@@ -43,10 +42,7 @@ fn every_file_says_the_same_when_formatted_and_then_rests() {
         let once = check(&text);
         let wanted = path.with_extension("formatted");
         if path.parent().is_some_and(|folder| folder.ends_with("manifest/format")) {
-            if wellspring_testkit::rewrites_expectations() {
-                fs::write(&wanted, &once).unwrap();
-            }
-            assert_eq!(once, fs::read_to_string(&wanted).unwrap_or_default(), "{}", path.display());
+            wellspring_testkit::check_golden(&wanted, &once).unwrap_or_else(|differs| panic!("{differs}"));
         }
     }
 }

@@ -200,15 +200,7 @@ fn secret_state(
     key: &FingerprintKey,
 ) -> Option<SecretState> {
     let set = set.clone();
-    let secrets = Secrets {
-        variables: Arc::new(move |name| set.get(name).cloned()),
-        secrets_dir: None,
-        credentials_dir: None,
-        forbidden: Default::default(),
-        allow: Vec::new(),
-        settings_variables: None,
-        shared: Default::default(),
-    };
+    let secrets = Secrets::of_variables(Arc::new(move |name| set.get(name).cloned()));
     let has_secret =
         source.definition.connection_config.values().any(wellspring::model::ConfigValue::has_secret);
     has_secret.then(|| match secrets.resolve(&source.definition, &[]) {

@@ -6,16 +6,7 @@ use std::path::{Path, PathBuf};
 
 fn check(case: &Path) -> Result<(), String> {
     let found = outcome(case);
-    let expected = case.join("expected.txt");
-    if wellspring_testkit::rewrites_expectations() {
-        fs::write(&expected, found).unwrap();
-        return Ok(());
-    }
-    let wanted = fs::read_to_string(&expected).unwrap_or_default();
-    if found == wanted {
-        return Ok(());
-    }
-    Err(format!("== {} ==\n-- expected\n{wanted}\n-- found\n{found}", case.display()))
+    wellspring_testkit::check_golden(&case.join("expected.txt"), &found)
 }
 
 #[test]

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::House;
-
-fn by(cursor: &str) -> Value {
-    json!({ "incremental": true, "cursor": cursor })
-}
+use super::harness::{House, by};
 
 /// Returns the stored ids, sorted.
 fn ids(house: &House, name: &str) -> Vec<i64> {

@@ -89,30 +89,7 @@ async fn customers() -> String {
 ///
 /// Returns address and certificate.
 async fn sales(place: &Path) -> (std::net::SocketAddr, PathBuf) {
-    let (certificate, key) = (place.join("sales.crt"), place.join("sales.key"));
-    std::fs::write(place.join("sales.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", "/CN=api.sales.com", "-addext", "subjectAltName=DNS:api.sales.com"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-config"])
-        .arg(place.join("sales.cnf"))
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (certificate, key) = wellspring_testkit::certificate(place, "api.sales.com", "DNS:api.sales.com");
     let chain = CertificateDer::from_pem_file(&certificate).unwrap();
     let key = PrivateKeyDer::from_pem_file(&key).unwrap();
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![chain], key).unwrap();

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::House;
-
-fn new() -> Value {
-    json!({ "incremental": true })
-}
+use super::harness::{House, incremental};
 
 /// Syncs; returns the number of records and the platform's note or error.
 async fn said(house: &House, id: &str, options: Value) -> (u64, String) {
@@ -33,7 +29,9 @@ async fn a_quote_that_nothing_closes_fails_with_its_line_and_the_rows_stay() {
     .into_iter()
     .enumerate()
     {
-        for (kind, options) in [("csv", json!({})), ("csv", new()), ("tsv", json!({})), ("tsv", new())] {
+        for (kind, options) in
+            [("csv", json!({})), ("csv", incremental()), ("tsv", json!({})), ("tsv", incremental())]
+        {
             let name = format!("{index}.{kind}");
             let spelled = |text: &str| if kind == "tsv" { text.replace(',', "\t") } else { text.to_owned() };
             house.write(&name, &spelled("id,name\n1,Ann\n2,Bob\n3,Cy\n4,Dee\n"));
@@ -69,11 +67,11 @@ async fn a_record_that_is_still_being_written_is_left_to_the_next_sync() {
     ] {
         house.write(name, first);
         let id = house.connect(name, "file", json!({ "path": name })).await;
-        assert_eq!(said(&house, &id, new()).await, (1, String::new()), "{name}");
+        assert_eq!(said(&house, &id, incremental()).await, (1, String::new()), "{name}");
         let (last, halves) = parts.split_last().unwrap();
         for (index, half) in halves.iter().enumerate() {
             house.append(name, half);
-            let (taken, message) = said(&house, &id, new()).await;
+            let (taken, message) = said(&house, &id, incremental()).await;
             let whole = house.rows(name).iter().all(|row| row["id"] == "1" || name == "dos.csv");
             assert!(whole, "{name}: nothing of a half record is stored");
             if index == 0 {
@@ -81,7 +79,7 @@ async fn a_record_that_is_still_being_written_is_left_to_the_next_sync() {
             }
         }
         house.append(name, last);
-        let (taken, message) = said(&house, &id, new()).await;
+        let (taken, message) = said(&house, &id, incremental()).await;
         assert!(taken >= 1 && message.is_empty(), "{name}: {message}");
         let ids: Vec<_> = house.rows(name).iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
         assert_eq!(ids, ["1", "2", "3"], "{name}");
@@ -97,10 +95,10 @@ async fn a_record_that_nobody_finishes_fails_in_the_end() {
     ] {
         house.write(name, first);
         let id = house.connect(name, "file", json!({ "path": name })).await;
-        said(&house, &id, new()).await;
+        said(&house, &id, incremental()).await;
         house.append(name, half);
-        assert!(said(&house, &id, new()).await.1.contains("is not finished yet"), "{name}");
-        let (_, message) = said(&house, &id, new()).await;
+        assert!(said(&house, &id, incremental()).await.1.contains("is not finished yet"), "{name}");
+        let (_, message) = said(&house, &id, incremental()).await;
         assert!(message.contains(words), "{name}: {message}");
         // A full sync cannot leave the rest to a later one.
         let (_, message) = said(&house, &id, json!({})).await;
@@ -110,10 +108,10 @@ async fn a_record_that_nobody_finishes_fails_in_the_end() {
     // The same with a key.
     house.write("b.jsonl", "{\"id\":1}\n{\"id\":2");
     let id = house.connect("b", "jsonl", json!({ "path": "b.jsonl", "key": "id" })).await;
-    assert!(said(&house, &id, new()).await.1.contains("is not finished yet"));
-    assert!(said(&house, &id, new()).await.1.contains("line 2 breaks off"));
+    assert!(said(&house, &id, incremental()).await.1.contains("is not finished yet"));
+    assert!(said(&house, &id, incremental()).await.1.contains("line 2 breaks off"));
     house.append("b.jsonl", ",\"v\":1}");
-    assert_eq!(said(&house, &id, new()).await, (1, String::new()));
+    assert_eq!(said(&house, &id, incremental()).await, (1, String::new()));
 }
 
 #[tokio::test]
@@ -125,11 +123,11 @@ async fn a_rotated_file_says_so_and_an_empty_one_keeps_the_rows() {
         };
         house.write(name, &format!("{head}{}", lines(0..10)));
         let id = house.connect(name, "file", json!({ "path": name })).await;
-        assert_eq!(said(&house, &id, new()).await.0, 10);
+        assert_eq!(said(&house, &id, incremental()).await.0, 10);
         // Truncated in place and written again later: stored rows are kept until there are new ones.
         for empty in ["", head] {
             house.write(name, empty);
-            let (taken, message) = said(&house, &id, new()).await;
+            let (taken, message) = said(&house, &id, incremental()).await;
             assert!(
                 taken == 0 && message.contains("has no whole record now; the rows of before are kept"),
                 "{name}: {message}"
@@ -137,11 +135,11 @@ async fn a_rotated_file_says_so_and_an_empty_one_keeps_the_rows() {
             assert_eq!(house.rows(name).len(), 10, "{name}");
         }
         house.write(name, &format!("{head}{}", lines(20..23)));
-        let (taken, message) = said(&house, &id, new()).await;
+        let (taken, message) = said(&house, &id, incremental()).await;
         assert!(taken == 3 && message.contains("rotated, or written again"), "{name}: {message}");
         assert_eq!(house.rows(name).len(), 3, "{name}");
         house.append(name, &lines(23..25));
-        assert_eq!(said(&house, &id, new()).await, (2, String::new()), "{name}");
+        assert_eq!(said(&house, &id, incremental()).await, (2, String::new()), "{name}");
         // A full sync accepts an empty file.
         house.write(name, head);
         assert_eq!(said(&house, &id, json!({})).await.0, 0);
@@ -162,7 +160,7 @@ async fn a_file_whose_first_line_is_not_whole_yet_is_read_from_its_start() {
         let id = house.connect(&name, "csv", json!({ "path": name, "has_header": header })).await;
         for (part, rows) in &steps {
             house.append(&name, part);
-            said(&house, &id, new()).await;
+            said(&house, &id, incremental()).await;
             assert_eq!(house.rows(&name).len(), *rows, "{name} {part}");
         }
         let columns = house.rows(&name)[0].as_object().unwrap().len();

@@ -17,6 +17,16 @@ pub(crate) struct House {
     client: reqwest::Client,
 }
 
+/// Options of an incremental sync.
+pub(crate) fn incremental() -> Value {
+    json!({ "incremental": true })
+}
+
+/// Options of an incremental sync by a cursor.
+pub(crate) fn by(cursor: &str) -> Value {
+    json!({ "incremental": true, "cursor": cursor })
+}
+
 /// Status code and envelope.
 pub(crate) type Reply = (u16, Value);
 
@@ -137,6 +147,26 @@ impl House {
 
     pub(crate) fn rows(&self, name: &str) -> Vec<Value> {
         stored_rows(&self.storage(), "ws", "user", name).unwrap()
+    }
+
+    /// Returns the stored rows of a source, sorted as text.
+    pub(crate) fn sorted_rows(&self, name: &str) -> Vec<String> {
+        let mut rows: Vec<_> = self.rows(name).iter().map(Value::to_string).collect();
+        rows.sort();
+        rows
+    }
+
+    /// Stops the platform as soon as it stores rows of a source; returns the error of the sync.
+    pub(crate) async fn stop_during_sync(&mut self, id: &str) -> String {
+        let running = self.running.take().unwrap();
+        let started = self.storage().join(format!("rows/{id}.db"));
+        let stopped = async {
+            while !started.exists() {
+                tokio::task::yield_now().await;
+            }
+            running.stop().await;
+        };
+        tokio::join!(self.sync_failure(id), stopped).0
     }
 
     pub(crate) fn table_rows(&self, name: &str) -> Vec<(String, Value)> {

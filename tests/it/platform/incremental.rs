@@ -2,11 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::House;
-
-fn new() -> serde_json::Value {
-    json!({ "incremental": true })
-}
+use super::harness::{House, incremental};
 
 #[tokio::test]
 async fn two_new_lines_are_two_records() {
@@ -20,14 +16,14 @@ async fn two_new_lines_are_two_records() {
     ] {
         house.write(name, first);
         let id = house.connect(name, "file", json!({ "path": name })).await;
-        assert_eq!(house.sync(&id, new()).await, 2, "{name}: the first takes all");
-        assert_eq!(house.sync(&id, new()).await, 0, "{name}: nothing is new");
+        assert_eq!(house.sync(&id, incremental()).await, 2, "{name}: the first takes all");
+        assert_eq!(house.sync(&id, incremental()).await, 0, "{name}: nothing is new");
         house.append(name, more);
-        assert_eq!(house.sync(&id, new()).await, 2, "{name}: two are new");
+        assert_eq!(house.sync(&id, incremental()).await, 2, "{name}: two are new");
         assert_eq!(house.rows(name).len(), 4, "{name}");
         // The counter restarts: the earlier part differs, so everything is read again.
         house.write(name, changed);
-        let taken = house.sync(&id, new()).await;
+        let taken = house.sync(&id, incremental()).await;
         assert_eq!(house.rows(name).len() as u64, taken, "{name}: the old rows are replaced");
     }
 }
@@ -37,9 +33,9 @@ async fn a_last_line_that_goes_on_takes_the_place_of_what_was_stored() {
     let house = House::new().await;
     house.write("a.csv", "n\n1\n2");
     let id = house.connect("a", "csv", json!({ "path": "a.csv" })).await;
-    house.sync(&id, new()).await;
+    house.sync(&id, incremental()).await;
     house.append("a.csv", "3\n");
-    assert_eq!(house.sync(&id, new()).await, 1);
+    assert_eq!(house.sync(&id, incremental()).await, 1);
     assert_eq!(house.rows("a"), [json!({ "n": "1" }), json!({ "n": "23" })]);
 }
 
@@ -54,17 +50,17 @@ async fn two_new_rows_of_sqlite_are_two_records() {
          CREATE TABLE empty (v);",
     );
     let id = house.connect("a", "sqlite", json!({ "path": "a.db" })).await;
-    assert_eq!(house.sync(&id, new()).await, 5);
-    assert_eq!(house.sync(&id, new()).await, 0);
+    assert_eq!(house.sync(&id, incremental()).await, 5);
+    assert_eq!(house.sync(&id, incremental()).await, 0);
     house.sqlite("a.db", "INSERT INTO keyed VALUES (10, 'c'); INSERT INTO text_key VALUES ('b')");
-    assert_eq!(house.sync(&id, new()).await, 2);
+    assert_eq!(house.sync(&id, incremental()).await, 2);
     house.sqlite("a.db", "INSERT INTO plain VALUES ('a'); INSERT INTO empty VALUES (1)");
-    assert_eq!(house.sync(&id, new()).await, 2);
+    assert_eq!(house.sync(&id, incremental()).await, 2);
     assert_eq!(house.rows("a").len(), 9);
 
     // The last row was removed and its key reused, so the table is read again.
     house.sqlite("a.db", "DELETE FROM keyed WHERE id = 10; INSERT INTO keyed VALUES (10, 'another')");
-    assert_eq!(house.sync(&id, new()).await, 3);
+    assert_eq!(house.sync(&id, incremental()).await, 3);
     let keyed: Vec<_> = house.table_rows("a").into_iter().filter(|(table, _)| table == "keyed").collect();
     assert_eq!(keyed.len(), 3);
     assert_eq!(keyed[2].1["v"], "another");
@@ -117,12 +113,12 @@ async fn records_of_a_document_are_told_apart_by_key_or_content() {
     house.write("a.json", r#"[{"id": 1, "v": "a"}, {"id": 2, "v": "b"}]"#);
     let content = house.connect("content", "json", json!({ "path": "a.json" })).await;
     let keyed = house.connect("keyed", "json", json!({ "path": "a.json", "key": "id" })).await;
-    house.sync(&content, new()).await;
-    house.sync(&keyed, new()).await;
+    house.sync(&content, incremental()).await;
+    house.sync(&keyed, incremental()).await;
     house.write("a.json", r#"[{"id": 3, "v": "c"}, {"id": 2, "v": "changed"}, {"v": "a", "id": 1}]"#);
-    assert_eq!(house.sync(&content, new()).await, 2);
+    assert_eq!(house.sync(&content, incremental()).await, 2);
     assert_eq!(house.rows("content").len(), 4, "what a changed record held stays where no key names it");
-    assert_eq!(house.sync(&keyed, new()).await, 2);
+    assert_eq!(house.sync(&keyed, incremental()).await, 2);
     let expected = [(1, "a"), (2, "changed"), (3, "c")].map(|(id, v)| json!({ "id": id, "v": v }));
     assert_eq!(house.rows("keyed"), expected);
 }
@@ -133,10 +129,10 @@ async fn a_full_sync_and_a_new_definition_take_all() {
     house.write("a.csv", "n\n1\n2\n");
     house.write("b.csv", "n\n3\n");
     let id = house.connect("a", "csv", json!({ "path": "a.csv" })).await;
-    house.sync(&id, new()).await;
+    house.sync(&id, incremental()).await;
     assert_eq!(house.sync(&id, json!({})).await, 2);
     assert_eq!(house.rows("a").len(), 2);
     house.connect("a", "csv", json!({ "path": "b.csv" })).await;
-    assert_eq!(house.sync(&id, new()).await, 1);
+    assert_eq!(house.sync(&id, incremental()).await, 1);
     assert_eq!(house.rows("a"), [json!({ "n": "3" })]);
 }

@@ -1,24 +1,9 @@
 //! Tests that row identity and cursor order are those of the database server.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::databases::{BOTH, Database, Engine};
-use super::harness::House;
-
-fn new() -> Value {
-    json!({ "incremental": true })
-}
-
-fn by(cursor: &str) -> Value {
-    json!({ "incremental": true, "cursor": cursor })
-}
-
-/// Returns the stored rows of a source, sorted as text.
-fn rows(house: &House, name: &str) -> Vec<String> {
-    let mut rows: Vec<_> = house.rows(name).iter().map(Value::to_string).collect();
-    rows.sort();
-    rows
-}
+use super::harness::{House, by, incremental};
 
 /// Checks each key: its column, a row, and the row with its key written differently.
 async fn one_row_for_one_key(engine: Engine, cases: &[(&str, &str, &str)]) {
@@ -39,7 +24,7 @@ async fn one_row_for_one_key(engine: Engine, cases: &[(&str, &str, &str)]) {
                 "CREATE TABLE {name} (k {column}, at int, v int, PRIMARY KEY (k)); INSERT INTO {name} VALUES ({one}, 1, 1)"
             ))
             .await;
-        for options in [new(), by("at")] {
+        for options in [incremental(), by("at")] {
             let source = format!("{name}{}", options["cursor"]);
             let id = house.connect(&source, database.kind(), database.config(json!({ "table": name }))).await;
             assert_eq!(house.sync(&id, options.clone()).await, 1, "{column}");
@@ -101,9 +86,9 @@ async fn keys_that_differ_stay_apart() {
         database.sql(&sql).await;
         let id = house.connect("t", database.kind(), database.config(json!({}))).await;
         assert_eq!(house.sync(&id, json!({})).await, 3);
-        house.sync(&id, new()).await;
+        house.sync(&id, incremental()).await;
         database.sql("UPDATE t SET v = 2").await;
-        assert_eq!(house.sync(&id, new()).await, 3, "{column}");
+        assert_eq!(house.sync(&id, incremental()).await, 3, "{column}");
         assert_eq!(house.rows("t").len(), 3, "{column}");
     }
 }
@@ -118,11 +103,11 @@ async fn columns_that_an_index_only_carries_are_no_part_of_a_key() {
         )
         .await;
     let id = house.connect("t", "postgresql", database.config(json!({}))).await;
-    assert_eq!(house.sync(&id, new()).await, 2);
+    assert_eq!(house.sync(&id, incremental()).await, 2);
     database.sql("UPDATE t SET name = 'anna' WHERE id = 1").await;
-    assert_eq!(house.sync(&id, new()).await, 1);
+    assert_eq!(house.sync(&id, incremental()).await, 1);
     assert_eq!(
-        rows(&house, "t"),
+        house.sorted_rows("t"),
         [r#"{"id":1,"name":"anna","region":"eu"}"#, r#"{"id":2,"name":"bob","region":"eu"}"#]
     );
 }
@@ -139,11 +124,11 @@ async fn a_key_on_the_beginning_of_a_text_is_one() {
         )
         .await;
     let id = house.connect("t", "mariadb", database.config(json!({}))).await;
-    assert_eq!(house.sync(&id, new()).await, 4);
+    assert_eq!(house.sync(&id, incremental()).await, 4);
     database
         .sql("UPDATE part SET k = 'ABCother' WHERE k LIKE 'abc%'; UPDATE bytes SET k = x'0102ff'; UPDATE promoted SET v = 2")
         .await;
-    assert_eq!(house.sync(&id, new()).await, 3);
+    assert_eq!(house.sync(&id, incremental()).await, 3);
     assert_eq!(house.rows("t").len(), 4);
 }
 
@@ -241,15 +226,15 @@ async fn a_parent_or_a_partition_asked_for_by_name_is_read_whole() {
         .await;
     let config = database.config(json!({ "tables": ["measurements"] }));
     let id = house.connect("parent", "postgresql", config).await;
-    assert_eq!(house.sync(&id, new()).await, 1000);
+    assert_eq!(house.sync(&id, incremental()).await, 1000);
     database.sql("UPDATE m1 SET v = 1 WHERE id = 1; INSERT INTO m2 VALUES (0, 0, 'y')").await;
-    house.sync(&id, new()).await;
+    house.sync(&id, incremental()).await;
     assert_eq!(house.rows("parent").len(), 1001, "both tables have a row 1");
     let config = database.config(json!({ "table": "days_2026" }));
     let id = house.connect("partition", "postgresql", config).await;
-    assert_eq!(house.sync(&id, new()).await, 1);
+    assert_eq!(house.sync(&id, incremental()).await, 1);
     let id = house.connect("all", "postgresql", database.config(json!({}))).await;
-    assert_eq!(house.sync(&id, new()).await, 1002, "each row once");
+    assert_eq!(house.sync(&id, incremental()).await, 1002, "each row once");
 }
 
 #[tokio::test]
@@ -272,11 +257,11 @@ async fn someone_with_rights_on_some_columns_reads_these() {
         let name = database.kind();
         let config = database.config(json!({ "username": reader, "password": "pw" }));
         let id = house.connect(name, name, config).await;
-        assert_eq!(house.sync(&id, new()).await, 2, "{engine:?}");
+        assert_eq!(house.sync(&id, incremental()).await, 2, "{engine:?}");
         database.sql("UPDATE t SET name = 'zoe' WHERE region = 'us'").await;
-        house.sync(&id, new()).await;
+        house.sync(&id, incremental()).await;
         let expected = [r#"{"id":1,"name":"ann"}"#, r#"{"id":1,"name":"zoe"}"#];
-        assert_eq!(rows(&house, name), expected, "{engine:?}: half of a key tells no rows apart");
+        assert_eq!(house.sorted_rows(name), expected, "{engine:?}: half of a key tells no rows apart");
         let clean = match engine {
             Engine::Postgres => format!("DROP OWNED BY {reader}; DROP ROLE {reader}"),
             Engine::MariaDb => format!("DROP USER {reader}"),
@@ -305,7 +290,7 @@ async fn what_nobody_asked_for_does_no_harm() {
         let (_, answer) = house.test(name, database.config(json!({}))).await;
         assert_eq!(answer["status"], "success", "{engine:?} {answer}");
         let id = house.connect(name, name, database.config(json!({}))).await;
-        assert_eq!(house.sync(&id, new()).await, 1, "{engine:?}");
+        assert_eq!(house.sync(&id, incremental()).await, 1, "{engine:?}");
         let (_, answer) = house.get(&format!("/api/v1/data/ws/schema?source_id={id}")).await;
         assert_eq!(answer["status"], "success", "{engine:?} {answer}");
         let id = house.connect("named", name, database.config(json!({ "table": "broken" }))).await;
@@ -320,9 +305,9 @@ async fn what_nobody_asked_for_does_no_harm() {
         )
         .await;
     let id = house.connect("mine", "postgresql", database.config(json!({}))).await;
-    assert_eq!(house.sync(&id, new()).await, 1, "a table of an extension is not the user's");
+    assert_eq!(house.sync(&id, incremental()).await, 1, "a table of an extension is not the user's");
     let id = house.connect("theirs", "postgresql", database.config(json!({ "table": "theirs" }))).await;
-    assert_eq!(house.sync(&id, new()).await, 1);
+    assert_eq!(house.sync(&id, incremental()).await, 1);
 }
 
 #[tokio::test]
@@ -374,7 +359,7 @@ async fn json_of_mariadb_is_json_whatever_the_reader_may_see() {
         config["username"] = user.into();
         config["password"] = "pw".into();
         let id = house.connect(user, "mariadb", database.config(config)).await;
-        assert_eq!(house.sync(&id, new()).await, 1, "{user}");
+        assert_eq!(house.sync(&id, incremental()).await, 1, "{user}");
         assert_eq!(house.rows(user), [expected], "{user}");
     }
     database.sql("DROP USER json_db@'%', json_table@'%', json_columns@'%', json_view@'%'").await;
@@ -416,9 +401,9 @@ async fn a_key_that_gets_another_precision_stays_one() {
             format!("CREATE TABLE t (k {column} PRIMARY KEY, v int); INSERT INTO t VALUES ({value}, 1)");
         database.sql(&sql).await;
         let id = house.connect("t", database.kind(), database.config(json!({}))).await;
-        house.sync(&id, new()).await;
+        house.sync(&id, incremental()).await;
         database.sql(&format!("ALTER TABLE t {change}; UPDATE t SET v = 2")).await;
-        house.sync(&id, new()).await;
+        house.sync(&id, incremental()).await;
         let rows = house.rows("t");
         assert_eq!((rows.len(), &rows[0]["v"]), (1, &json!(2)), "{column}: {rows:?}");
     }

@@ -3,12 +3,8 @@
 use serde_json::{Value, json};
 
 use super::databases::{BOTH, Database, Engine};
-use super::harness::House;
+use super::harness::{House, incremental};
 use wellspring_testkit::servers::servers;
-
-fn new() -> Value {
-    json!({ "incremental": true })
-}
 
 #[tokio::test]
 async fn new_rows_of_a_number_key_are_taken_and_a_table_filled_anew_is_read_anew() {
@@ -24,17 +20,22 @@ async fn new_rows_of_a_number_key_are_taken_and_a_table_filled_anew_is_read_anew
         let name = database.kind();
         let id = house.connect(name, database.kind(), database.config(json!({}))).await;
         for (sql, options, records, ids) in [
-            ("SELECT 1", new(), 3, vec![-5, 1, 9_007_199_254_740_993_i64]),
-            ("SELECT 1", new(), 0, vec![-5, 1, 9_007_199_254_740_993]),
+            ("SELECT 1", incremental(), 3, vec![-5, 1, 9_007_199_254_740_993_i64]),
+            ("SELECT 1", incremental(), 0, vec![-5, 1, 9_007_199_254_740_993]),
             (
                 "INSERT INTO t VALUES (9007199254740994, 'd'), (2, 'too late'); INSERT INTO empty VALUES (7)",
-                new(),
+                incremental(),
                 2,
                 vec![-5, 1, 7, 9_007_199_254_740_993, 9_007_199_254_740_994],
             ),
-            ("DELETE FROM t WHERE id > 1; INSERT INTO t VALUES (3, 'another')", new(), 3, vec![-5, 1, 3, 7]),
-            ("DELETE FROM t", new(), 0, vec![7]),
-            ("INSERT INTO t VALUES (3, 'again')", new(), 1, vec![3, 7]),
+            (
+                "DELETE FROM t WHERE id > 1; INSERT INTO t VALUES (3, 'another')",
+                incremental(),
+                3,
+                vec![-5, 1, 3, 7],
+            ),
+            ("DELETE FROM t", incremental(), 0, vec![7]),
+            ("INSERT INTO t VALUES (3, 'again')", incremental(), 1, vec![3, 7]),
             ("DELETE FROM empty", json!({}), 1, vec![3]),
         ] {
             database.sql(sql).await;
@@ -63,15 +64,15 @@ async fn other_keys_tell_rows_apart_and_a_changed_row_replaces_what_it_was() {
             .await;
         let name = database.kind();
         let id = house.connect(name, name, database.config(json!({}))).await;
-        assert_eq!(house.sync(&id, new()).await, 6, "{engine:?}");
-        assert_eq!(house.sync(&id, new()).await, 0, "{engine:?}: nothing is new");
+        assert_eq!(house.sync(&id, incremental()).await, 6, "{engine:?}");
+        assert_eq!(house.sync(&id, incremental()).await, 0, "{engine:?}: nothing is new");
         database
             .sql(
                 "INSERT INTO texts VALUES ('a', 3); UPDATE texts SET v = 20 WHERE k = 'b';
                  UPDATE pairs SET v = 5 WHERE a = 11; INSERT INTO plain VALUES (1), (2)",
             )
             .await;
-        assert_eq!(house.sync(&id, new()).await, 5, "{engine:?}");
+        assert_eq!(house.sync(&id, incremental()).await, 5, "{engine:?}");
         let of = |table: &str| -> Vec<Value> {
             house.table_rows(name).into_iter().filter(|(from, _)| from == table).map(|(_, row)| row).collect()
         };
@@ -273,7 +274,7 @@ async fn a_sync_that_fails_halfway_keeps_the_rows_there_were() {
             assert!(house.table_rows(name) == rows, "{engine:?}: the rows are as they were");
         }
         database.sql("UPDATE limits SET l = 20000 WHERE l = 9000").await;
-        assert_eq!(house.sync(&id, new()).await, 1, "{engine:?}");
+        assert_eq!(house.sync(&id, incremental()).await, 1, "{engine:?}");
     }
 }
 
@@ -283,14 +284,7 @@ async fn stopping_gives_up_a_sync_whose_rows_do_not_come() {
     let database = Database::new(Engine::Postgres).await;
     database.sql("CREATE VIEW slow AS SELECT pg_sleep(600)::text AS s").await;
     let id = house.connect("slow", "postgres", database.config(json!({ "table": "slow" }))).await;
-    let running = house.running.take().unwrap();
-    let started = house.storage().join(format!("rows/{id}.db"));
-    let (message, ()) = tokio::join!(house.sync_failure(&id), async {
-        while !started.exists() {
-            tokio::task::yield_now().await;
-        }
-        running.stop().await;
-    });
+    let message = house.stop_during_sync(&id).await;
     assert!(message.contains("stopping"), "{message}");
 }
 

@@ -2,22 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::harness::House;
-
-fn new() -> Value {
-    json!({ "incremental": true })
-}
-
-fn by(cursor: &str) -> Value {
-    json!({ "incremental": true, "cursor": cursor })
-}
-
-/// Returns the stored rows of a table, sorted as text.
-fn rows(house: &House, name: &str) -> Vec<String> {
-    let mut rows: Vec<_> = house.rows(name).iter().map(Value::to_string).collect();
-    rows.sort();
-    rows
-}
+use super::harness::{House, by, incremental};
 
 #[tokio::test]
 async fn a_later_row_is_taken_however_its_cursor_is_written() {
@@ -82,7 +67,7 @@ async fn a_changed_row_takes_the_place_of_what_it_was_wherever_there_is_a_key() 
                 &file,
                 &format!("CREATE TABLE t {table}; INSERT INTO t (k, v, at) VALUES ('a', 1, 1), ('b', 1, 1)"),
             );
-            let options = || if cursor { by("at") } else { new() };
+            let options = || if cursor { by("at") } else { incremental() };
             let id = house.connect(&source, "sqlite", json!({ "path": file })).await;
             assert_eq!(house.sync(&id, options()).await, 2, "{source}");
             assert_eq!(house.sync(&id, options()).await, 0, "{source}: nothing is new");
@@ -110,14 +95,14 @@ async fn keys_that_sqlite_takes_for_equal_are_one_and_others_are_not() {
          CREATE TABLE nulls (a, b, v, PRIMARY KEY (a, b)); INSERT INTO nulls VALUES (1, NULL, 1), (1, NULL, 2)",
     );
     let id = house.connect("a", "sqlite", json!({ "path": "a.db" })).await;
-    assert_eq!(house.sync(&id, new()).await, 8);
+    assert_eq!(house.sync(&id, incremental()).await, 8);
     house.sqlite(
         "a.db",
         "UPDATE cases SET k = 'ANN', v = 2; UPDATE blanks SET k = 'a', v = 2;
          UPDATE numbers SET k = 1.0, v = 2 WHERE typeof(k) = 'integer';
          INSERT INTO nulls VALUES (1, NULL, 3)",
     );
-    assert_eq!(house.sync(&id, new()).await, 4);
+    assert_eq!(house.sync(&id, incremental()).await, 4);
     assert_eq!(house.rows("a").len(), 9);
 }
 
@@ -130,12 +115,12 @@ async fn row_numbers_that_reached_the_largest_are_not_counted_on() {
          CREATE TABLE empty (id INTEGER PRIMARY KEY)",
     );
     let id = house.connect("t", "sqlite", json!({ "path": "a.db" })).await;
-    assert_eq!(house.sync(&id, new()).await, 1);
+    assert_eq!(house.sync(&id, incremental()).await, 1);
     house.sqlite(
         "a.db",
         "INSERT INTO t (v) VALUES (1), (2), (3), (4), (5); INSERT INTO empty VALUES (-9223372036854775808)",
     );
-    house.sync(&id, new()).await;
+    house.sync(&id, incremental()).await;
     assert_eq!(house.rows("t").len(), 7);
 }
 
@@ -145,14 +130,14 @@ async fn a_column_that_is_added_doubles_no_row() {
     house.sqlite("a.db", "CREATE TABLE t (v, at); INSERT INTO t VALUES (1, 1), (2, 1)");
     let rows_id = house.connect("rows", "sqlite", json!({ "path": "a.db" })).await;
     let cursor_id = house.connect("cursor", "sqlite", json!({ "path": "a.db" })).await;
-    house.sync(&rows_id, new()).await;
+    house.sync(&rows_id, incremental()).await;
     house.sync(&cursor_id, by("at")).await;
     house.sqlite("a.db", "ALTER TABLE t ADD COLUMN w DEFAULT 7");
-    house.sync(&rows_id, new()).await;
+    house.sync(&rows_id, incremental()).await;
     house.sync(&cursor_id, by("at")).await;
     let expected = [r#"{"at":1,"v":1,"w":7}"#, r#"{"at":1,"v":2,"w":7}"#];
     assert_eq!(
-        (rows(&house, "rows"), rows(&house, "cursor")),
+        (house.sorted_rows("rows"), house.sorted_rows("cursor")),
         (expected.map(String::from).into(), expected.map(String::from).into())
     );
 }

@@ -169,14 +169,7 @@ async fn stopping_gives_up_a_query_without_end() {
                                 SELECT i FROM n WHERE i < 0;",
     );
     let id = house.connect("endless", "sqlite", json!({ "path": "endless.db", "table": "endless" })).await;
-    let running = house.running.take().unwrap();
-    let started = house.storage().join(format!("rows/{id}.db"));
-    let (message, ()) = tokio::join!(house.sync_failure(&id), async {
-        while !started.exists() {
-            tokio::task::yield_now().await;
-        }
-        running.stop().await;
-    });
+    let message = house.stop_during_sync(&id).await;
     assert!(message.contains("stopping"), "{message}");
 }
 

@@ -259,15 +259,7 @@ async fn a_secret_stands_in_no_file_of_the_state() {
     const CANARY: &str = "c4nary-value-9f2b";
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let secrets = Secrets {
-        variables: Arc::new(|_| Some(CANARY.to_owned())),
-        secrets_dir: None,
-        credentials_dir: None,
-        forbidden: Default::default(),
-        allow: Vec::new(),
-        settings_variables: None,
-        shared: Default::default(),
-    };
+    let secrets = Secrets::of_variables(Arc::new(|_| Some(CANARY.to_owned())));
     let mut source =
         owned("crm", definition([("password", ConfigValue::Secret(SecretRef::Env("P".into())))]));
     let resolved = secrets.resolve(source.applied.definition.shared(), &[]).unwrap();
