@@ -45,7 +45,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Parses the arguments, runs the command and returns its exit code.
-#[must_use]
 pub fn main() -> ExitCode {
     crate::zones::find_host_with(crate::time_zones::find);
     // For completion a shell runs the program with COMPLETE set; this prints candidates and exits.

@@ -141,7 +141,6 @@ pub struct ListDigest(Fingerprint);
 
 impl Listing {
     /// Returns the digest, which costs much less than parsing the list.
-    #[must_use]
     pub fn digest(&self, key: &FingerprintKey) -> ListDigest {
         let transport::RawResponse { status, body, has_next_page: link_next, .. } = &self.0;
         let [high, low] = status.as_u16().to_be_bytes();
@@ -182,7 +181,6 @@ impl ApiReader {
     }
 
     /// Returns how far our clock is ahead of the `Date` of the last response.
-    #[must_use]
     pub fn clock_ahead(&self) -> Option<jiff::SignedDuration> {
         self.0.clock_ahead()
     }
@@ -325,7 +323,6 @@ impl ApiWriter {
         Self(reader.clone())
     }
 
-    #[must_use]
     pub fn reader(&self) -> &ApiReader {
         &self.0
     }
@@ -351,7 +348,6 @@ impl ApiWriter {
     }
 
     /// Returns the maximum number of concurrent syncs; further ones wait.
-    #[must_use]
     pub fn max_syncs(&self) -> usize {
         limits::max_syncs(self.0.0.settings().max_in_flight)
     }

@@ -67,7 +67,6 @@ pub struct WorkSet {
 
 impl WorkSet {
     /// Returns true if the unit keeps its previous task.
-    #[must_use]
     pub fn is_blocked(&self, unit: &WorkspaceRef) -> bool {
         self.blocked.contains_key(unit) || self.awaiting_close.contains(unit)
     }
@@ -84,7 +83,6 @@ impl LoadedConfig {
     }
 
     /// Interprets a tree with all its contents, using the cache of an earlier process.
-    #[must_use]
     pub fn from_snapshot(
         tree: tree::TreeSnapshot,
         variable: &dyn Fn(&str) -> Lookup,
@@ -123,7 +121,6 @@ impl LoadedConfig {
     ///
     /// The caller guarantees that no other file changed; the value is true if the writer closed the
     /// file. `None` if these files are not sufficient.
-    #[must_use]
     pub fn reload_paths(
         variable: &dyn Fn(&str) -> Lookup,
         known: &LoadCache,
@@ -203,34 +200,28 @@ impl LoadedConfig {
     }
 
     /// Returns the cache entry of a valid unit for a later process.
-    #[must_use]
     pub fn workspace_fingerprint(&self, unit: &WorkspaceRef) -> Option<WorkspaceFingerprint> {
         self.cache.files.record(unit)
     }
 
     /// Returns the commit id of the checkout in hexadecimal.
-    #[must_use]
     pub fn commit(&self) -> Option<&Arc<str>> {
         self.checkout.as_ref()?.commit()
     }
 
-    #[must_use]
     pub fn has_errors(&self) -> bool {
         self.error_count() > 0
     }
 
-    #[must_use]
     pub fn error_count(&self) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count()
     }
 
-    #[must_use]
     pub fn file_count(&self) -> usize {
         self.tree.files.len()
     }
 
     /// Returns true if there are no files: the directory was emptied or is not mounted.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tree.files.is_empty()
     }
@@ -241,7 +232,6 @@ impl LoadedConfig {
     }
 
     /// Digest of the tree and of the files that are open for writing.
-    #[must_use]
     pub fn input_digest(&self) -> [u8; 32] {
         if self.open_files.is_empty() {
             return *self.digest.as_bytes();
@@ -261,19 +251,16 @@ impl LoadedConfig {
     }
 
     /// Formats the diagnostics with their source lines.
-    #[must_use]
     pub fn render_diagnostics(&self, color: bool) -> String {
         config::render(&self.diagnostics, &self.tree.sources(), color)
     }
 
     /// Returns every value of a source with the line that sets it.
-    #[must_use]
     pub fn effective(&self, source: &DesiredSource) -> Option<Vec<EffectiveValue>> {
         config::effective(&self.tree.sources(), source)
     }
 
     /// Derives the tasks; `memory` supplies what broken files declared earlier.
-    #[must_use]
     pub fn work_set(&self, memory: &FileIndex) -> WorkSet {
         let mut asked = WorkSet::default();
         for broken in &self.desired.broken {
@@ -357,7 +344,6 @@ impl LoadedConfig {
     }
 
     /// Returns the memory after this read; broken files keep their earlier units.
-    #[must_use]
     pub fn updated_index(&self, before: &FileIndex) -> FileIndex {
         let mut memory = FileIndex::new();
         for (file, unit) in self.file_index() {

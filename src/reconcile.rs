@@ -55,7 +55,6 @@ pub struct Task {
 }
 
 /// Passes several plans to the guard, together with the unchanged units.
-#[must_use]
 pub fn guard(planned: &[Planned], as_before: Vec<UnchangedSummary>, host: &HostLimits) -> ApprovedPlan {
     let recent =
         planned.iter().map(|planned| (planned.plan.unit().clone(), planned.recent_removals)).collect();
@@ -94,7 +93,6 @@ impl PassId {
         Self(format!("{:x}-{count}", now.as_millisecond()).into())
     }
 
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -117,7 +115,6 @@ pub struct Pass {
 
 impl Pass {
     /// Returns the unit's plan; `None` if nothing changed.
-    #[must_use]
     pub fn plan(&self) -> Option<&WorkspacePlan> {
         self.approved.plan().workspaces.first()
     }

@@ -67,7 +67,6 @@ pub enum PlatformChoice {
 
 impl PlatformChoice {
     /// Origin that receives the token: `https://HOST`, or `local`.
-    #[must_use]
     pub fn origin(&self) -> String {
         match self {
             Self::Local => "local".to_owned(),
@@ -147,7 +146,6 @@ impl Settings {
     /// Returns true if the tree cannot change the platform's URL.
     ///
     /// `--url`, the environment or the host file then names the platform.
-    #[must_use]
     pub fn has_pinned_platform(&self) -> bool {
         self.url.is_some() || (self.environment)("JARVISPY_URL").is_some_and(|url| !url.is_empty())
     }
@@ -165,7 +163,6 @@ impl Settings {
         }
     }
 
-    #[must_use]
     pub fn remote(&self, base_url: BaseUrl, token: Token) -> RemoteSettings {
         let platform = &self.host.platform;
         let defaults = RemoteSettings::new(base_url, token);
@@ -181,7 +178,6 @@ impl Settings {
     }
 
     /// Returns the time after which a write must be visible on the platform.
-    #[must_use]
     pub fn settle(&self, platform: &PlatformChoice) -> Duration {
         match (self.host.platform.settle, platform) {
             (Some(settle), _) => settle.get(),
@@ -193,7 +189,6 @@ impl Settings {
     /// Returns the resolver of secrets for the files.
     ///
     /// The references of the token and of webhooks are forbidden there.
-    #[must_use]
     pub fn secrets(&self) -> Secrets {
         let mut forbidden = BTreeSet::from([SecretRef::Env("PMTX_TOKEN".to_owned())]);
         forbidden.extend(self.host.platform.token.as_ref().map(|token| token.reference().clone()));
@@ -212,14 +207,12 @@ impl Settings {
     }
 
     /// Looks up the variables of `[platform]` and `[workspaces]` in `wellspring.toml`.
-    #[must_use]
     pub fn variables(&self) -> Variables {
         let secrets = self.secrets();
         Arc::new(move |name| secrets.variable_for_settings(name))
     }
 
     /// Returns the webhooks that receive notices.
-    #[must_use]
     pub fn webhooks(&self) -> Vec<Webhook> {
         // These references are forbidden for the repository, but valid in the host file.
         let secrets = Arc::new(Secrets { forbidden: BTreeSet::new(), ..self.secrets() });
@@ -234,12 +227,10 @@ impl Settings {
         all.collect()
     }
 
-    #[must_use]
     pub fn limits(&self) -> HostLimits {
         self.host.limits.clone().into()
     }
 
-    #[must_use]
     pub fn environment(&self) -> &Environment {
         &self.environment
     }
@@ -255,15 +246,12 @@ fn absolute(path: &Path) -> Result<PathBuf, SettingsError> {
 /// Reason why settings cannot be used.
 #[derive(Debug, Error)]
 pub enum SettingsError {
-    /// No `wellspring.toml` in or above this directory, and no directory was given.
     #[error(
         "no wellspring.toml in {0} or a parent directory; run `wellspring init` to create a project, or name one with -C DIR"
     )]
     NoTree(PathBuf),
-    /// The given directory does not exist.
     #[error("{0} does not exist; name a directory with a wellspring.toml, or for `apply` a saved plan")]
     MissingTree(PathBuf),
-    /// A file was given instead of the tree's directory.
     #[error(
         "{file} is a file; name the project directory{}",
         which_directory(.found.as_deref())
@@ -273,10 +261,8 @@ pub enum SettingsError {
         /// The closest parent directory that contains `wellspring.toml`, if any.
         found: Option<PathBuf>,
     },
-    /// A file was given instead of the state directory.
     #[error("the state directory {0} is a file; choose a directory with --state-dir")]
     FileForState(PathBuf),
-    /// A file could not be read.
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: std::io::Error },
     #[error(
@@ -284,7 +270,6 @@ pub enum SettingsError {
         count_errors(.diagnostics)
     )]
     Host { path: PathBuf, text: String, diagnostics: Vec<Diagnostic> },
-    /// `WELLSPRING_VARIABLES` is not a list of patterns; contains the reason.
     #[error("cannot use WELLSPRING_VARIABLES: {0}; write names, with `*` for any text, separated by commas")]
     Variables(String),
     #[error(
@@ -312,7 +297,6 @@ pub enum SettingsError {
 
 impl SettingsError {
     /// Formats the errors of the host file with their source lines.
-    #[must_use]
     pub fn render_diagnostics(&self, color: bool) -> Option<String> {
         let Self::Host { path, text, diagnostics } = self else { return None };
         let path = Arc::from(&*path.to_string_lossy());

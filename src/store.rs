@@ -121,12 +121,10 @@ impl Store {
     }
 
     /// Key used for the fingerprints in this state.
-    #[must_use]
     pub fn key(&self) -> &Arc<FingerprintKey> {
         &self.key
     }
 
-    #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }

@@ -11,7 +11,6 @@ const DIRECTORIES: [&str; 4] =
     ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/usr/lib/zoneinfo", "/etc/zoneinfo"];
 
 /// Returns the host's time zones, if the host has any.
-#[must_use]
 pub fn find() -> Option<HostZones> {
     let named = std::env::var_os("TZDIR").map(PathBuf::from).into_iter();
     let directory = named.chain(DIRECTORIES.map(PathBuf::from)).find(|path| path.is_dir())?;

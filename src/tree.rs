@@ -88,21 +88,18 @@ impl TreeSnapshot {
     }
 
     /// Returns the files whose content was read, or could not be read.
-    #[must_use]
     pub fn sources(&self) -> Vec<SourceFile<'_>> {
         let read = self.files.iter().filter_map(|file| Some((file, file.text()?)));
         read.map(|(file, text)| SourceFile { path: Arc::clone(&file.path), text }).collect()
     }
 
     /// Returns the content of the file at `path`, if it was read.
-    #[must_use]
     pub fn text(&self, path: &str) -> Option<Arc<str>> {
         let at = self.files.binary_search_by(|file| (*file.path).cmp(path)).ok()?;
         self.files[at].text.clone()?.ok()
     }
 
     /// Returns the files as input for the manifest parser.
-    #[must_use]
     pub fn for_manifest(&self) -> Vec<CachedFileText<'_>> {
         self.files.iter().map(TreeFile::for_manifest).collect()
     }
@@ -145,7 +142,6 @@ impl TreeFile {
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -242,7 +238,6 @@ pub fn rescan_by_stat(root: &Path, seen: &StatCache) -> Result<TreeSnapshot, Tre
 ///
 /// The caller guarantees that no other file changed; the value is true if the writer closed the
 /// file. `None` if everything must be read.
-#[must_use]
 pub fn rescan_paths(before: &TreeSnapshot, touched: &BTreeMap<String, bool>) -> Option<TreeSnapshot> {
     rescan::read(before, touched).map(|found| TreeSnapshot::of(before.root.clone(), found))
 }
@@ -261,7 +256,6 @@ fn scan_until_stable(root: &Path, seen: &StatCache, now: SystemTime) -> Result<T
 }
 
 /// Finds the nearest folder from `start` upwards that contains `wellspring.toml`.
-#[must_use]
 pub fn find_root(start: &Path) -> Option<PathBuf> {
     let start = std::path::absolute(start).ok()?;
     start.ancestors().find(|folder| folder.join(FILE_NAME).is_file()).map(Path::to_owned)

@@ -77,7 +77,6 @@ pub struct OpenWriters {
 
 impl ChangeTracker {
     /// Returns a point in time from which a read may start.
-    #[must_use]
     pub fn current_seq(&self) -> EventSeq {
         self.0.finished().current_seq()
     }
@@ -85,7 +84,6 @@ impl ChangeTracker {
     /// Returns the progress of the writers below `root`.
     ///
     /// Both sets are empty if the progress is unknown. Blocks for some microseconds.
-    #[must_use]
     pub fn since(&self, moment: EventSeq, root: &Path) -> OpenWriters {
         let Ok(root) = root.canonicalize() else { return OpenWriters::default() };
         // Events up to now may still be in flight.
@@ -100,7 +98,6 @@ impl ChangeTracker {
     ///
     /// The value is true if the writer closed the file. `None` if the changes are unknown or other
     /// files may have changed. Events that arrive later cause a wake-up.
-    #[must_use]
     pub fn touched(&self, moment: EventSeq, root: &Path) -> Option<BTreeMap<String, bool>> {
         if self.0.cookie.path().is_none() || self.0.watcher().is_none() {
             return None;
@@ -164,13 +161,11 @@ impl Watch {
     /// Returns the tracker of closed files.
     ///
     /// Reports none without a sync cookie, or while polling.
-    #[must_use]
     pub fn change_tracker(&self) -> ChangeTracker {
         ChangeTracker(Arc::clone(&self.notifier))
     }
 
     /// Returns true if the tree is polled instead of watched.
-    #[must_use]
     pub fn is_polling(&self) -> bool {
         matches!(self.backend, WatchBackend::Polling { .. })
     }

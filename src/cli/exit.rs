@@ -29,7 +29,6 @@ pub enum Exit {
 
 impl Exit {
     /// Returns the number.
-    #[must_use]
     pub fn code(self) -> u8 {
         match self {
             Self::Interrupted => 130,

@@ -27,14 +27,9 @@ impl Outages {
     /// Formats each outage, such as `✗ 3 sources not tested: REASON (a/x, b/x, c/x)`.
     pub(super) fn lines(&self, what: &str) -> Vec<String> {
         let line = |(outage, sources): (&String, &Vec<String>)| {
-            let named: Vec<String> =
-                sources.iter().take(MAX_NAMED).map(|name| escape::terminal_line(name)).collect();
-            let more = match sources.len().saturating_sub(MAX_NAMED) {
-                0 => String::new(),
-                more => format!(" and {} more", humanize::number(more)),
-            };
+            let named = humanize::first_of(sources.iter().map(|name| escape::terminal_line(name)), MAX_NAMED);
             let (count, outage) = (humanize::count(sources.len(), "source"), escape::terminal_line(outage));
-            format!("✗ {count} {what}: {outage} ({}{more})", named.join(", "))
+            format!("✗ {count} {what}: {outage} ({named})")
         };
         self.0.iter().map(line).collect()
     }

@@ -10,6 +10,7 @@ use crate::daemon::NextAttempt;
 use crate::model::{SourceName, WorkspaceRef};
 use crate::plan::{ApplyOutcome, ErrorKind, WithheldReason, WorkspaceError, WorkspacePlan};
 use crate::report::{escape, humanize};
+use crate::store::RunOutcome;
 use crate::sync::SyncResult;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -138,23 +139,79 @@ fn hash(what: &dyn fmt::Debug) -> u64 {
     taking.0.finish()
 }
 
-/// Deduplicates messages about passes.
+/// Deduplicates messages about passes and syncs.
 ///
 /// A failed or stopped pass and its next attempt are reported once per kind of failure. An empty pass after
 /// an edit is reported if nothing else was.
 #[derive(Default)]
-struct PassReports {
+struct Reports {
+    plans: Dedup,
     failures: Dedup,
     stops: Dedup,
-    outages: Outages,
+    pass_outages: Outages,
+    syncs: Dedup,
+    sync_outages: Outages,
     reported: Mutex<BTreeSet<WorkspaceRef>>,
 }
 
-impl PassReports {
-    fn mark_reported(&self, unit: &WorkspaceRef) {
-        if let Ok(mut spoken) = self.reported.lock() {
-            spoken.insert(unit.clone());
+/// A plan to report.
+enum PlanReport {
+    Whole(Box<WorkspacePlan>),
+    /// Only the failure that several workspaces share, with its description.
+    SharedFailure(String),
+}
+
+/// A failure that the sources of a sync request share, safe to print.
+enum SyncOutage {
+    First { why: String, sources: usize },
+    OfOthers { why: String },
+}
+
+impl Reports {
+    /// Returns the new part of a plan, if any.
+    fn new_plan(&self, plan: &WorkspacePlan) -> Option<PlanReport> {
+        let plan = reportable_plan(plan)?;
+        let outage = plan.error.as_ref().and_then(|error| error.outage.as_deref());
+        let place = self.pass_outages.record_outage(plan.unit(), outage);
+        if plan.error.as_ref().is_some_and(is_platform_error) || !self.plans.is_new_plan(&plan) {
+            return None;
         }
+        match place {
+            ReportPlace::First => {}
+            ReportPlace::Second => {
+                return Some(PlanReport::SharedFailure(escape::terminal_line(outage.unwrap_or_default())));
+            }
+            ReportPlace::Later => return None,
+        }
+        if let Ok(mut spoken) = self.reported.lock() {
+            spoken.insert(plan.unit().clone());
+        }
+        Some(PlanReport::Whole(Box::new(plan)))
+    }
+
+    /// Returns the shared failure of a sync request, if it is new.
+    fn new_sync_outage(&self, unit: &WorkspaceRef, synced: &[SyncResult]) -> Option<SyncOutage> {
+        let outage = shared_outage(synced);
+        let place = self.sync_outages.record_outage(unit, outage.map(|(why, _)| why));
+        let is_new = self.syncs.is_new((unit.clone(), None), outage.as_ref().map(|(why, _)| why as _));
+        let (why, sources) = outage?;
+        let why = escape::terminal_line(why);
+        match place {
+            _ if !is_new => None,
+            ReportPlace::First => Some(SyncOutage::First { why, sources }),
+            ReportPlace::Second => Some(SyncOutage::OfOthers { why }),
+            ReportPlace::Later => None,
+        }
+    }
+
+    /// Decides about reporting the sync of one source; returns its failure, if any.
+    fn sync_news<'s>(&self, unit: &WorkspaceRef, synced: &'s SyncResult) -> (News, Option<&'s str>) {
+        let failure = match synced.outcome {
+            RunOutcome::Done => None,
+            _ => Some(synced.message.as_deref().unwrap_or("reason unknown")),
+        };
+        let news = self.syncs.failure(unit, &synced.name, failure);
+        (if synced.outage.is_some() { News::Suppressed } else { news }, failure)
     }
 
     /// Returns the error that stopped a pass halfway, if it is new.
@@ -181,7 +238,7 @@ impl PassReports {
         let spoke = self.reported.lock().is_ok_and(|mut spoken| spoken.remove(unit));
         let error = outcome.map_or(&plan.error, |outcome| &outcome.error);
         let place =
-            self.outages.record_outage(unit, error.as_ref().and_then(|error| error.outage.as_deref()));
+            self.pass_outages.record_outage(unit, error.as_ref().and_then(|error| error.outage.as_deref()));
         if error.as_ref().is_some_and(is_platform_error) || place != ReportPlace::First {
             return None;
         }

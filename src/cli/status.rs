@@ -175,7 +175,14 @@ impl KnownState {
         let undeclared =
             self.inventory.managed.iter().filter(|(name, _)| !is_declared(name)).map(|(name, owned)| {
                 let state = report::state_of(None, Some(owned), self.quarantined.contains_key(name));
-                SourceStatus::of_undeclared(label, workspace, name, owned, state, self.record(name, state))
+                SourceStatus::of_undeclared(
+                    label,
+                    workspace,
+                    &owned.key,
+                    name,
+                    state,
+                    self.record(name, state),
+                )
             });
         let chosen = |standing: &SourceStatus| selector.source(unit, &standing.source, &standing.name);
         declared.chain(undeclared).filter(chosen).collect()
@@ -190,7 +197,7 @@ impl KnownState {
         let standing = |(name, owned): (&SourceName, &Arc<ManagedSource>)| {
             let mut record = self.record(name, Stands::Unknown);
             record.reason.get_or_insert_with(|| format!("{file} has errors, so its sources are unknown"));
-            SourceStatus::of_undeclared(&label, unit, name, owned, Stands::Unknown, record)
+            SourceStatus::of_undeclared(&label, unit, &owned.key, name, Stands::Unknown, record)
         };
         self.inventory.managed.iter().map(standing).collect()
     }

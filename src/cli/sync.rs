@@ -153,19 +153,13 @@ fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
     if under_way.is_empty() {
         return "Interrupted: no sync is in progress.".to_owned();
     }
-    let named: Vec<String> =
-        under_way.iter().take(MAX_NAMED).map(|name| escape::terminal_line(name)).collect();
-    let more = match under_way.len().saturating_sub(MAX_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let named = humanize::first_of(under_way.iter().map(|name| escape::terminal_line(name)), MAX_NAMED);
     let at_once = if local {
         "aborts the sync"
     } else {
         "exits now; the sync continues on the platform and its result is not recorded"
     };
-    let named = named.join(", ");
-    format!("Interrupted: waiting for {named}{more} to finish. Pressing Ctrl-C again {at_once}.")
+    format!("Interrupted: waiting for {named} to finish. Pressing Ctrl-C again {at_once}.")
 }
 
 /// Fails if a pattern matches nothing that can be synced.

@@ -21,10 +21,8 @@ pub struct BaseUrl {
 pub enum InvalidBaseUrl {
     #[error("the platform's URL cannot be used: not a complete URL; write https://HOST/PATH")]
     NotAUrl,
-    /// Neither `http` nor `https`.
     #[error("the platform's URL cannot be used: the scheme must be https:// or http://")]
     Scheme,
-    /// Contains a user name or a password.
     #[error(
         "the platform's URL cannot be used: it contains a user name or password; pass the token in PMTX_TOKEN"
     )]
@@ -59,13 +57,11 @@ impl BaseUrl {
     }
 
     /// Returns the URL without a trailing slash and without `/api/v1`.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Returns scheme, host and port: `https://HOST`.
-    #[must_use]
     pub fn origin(&self) -> String {
         self.url.origin().ascii_serialization()
     }
@@ -75,13 +71,11 @@ impl BaseUrl {
     }
 
     /// Returns true if the connection is encrypted.
-    #[must_use]
     pub fn is_secure(&self) -> bool {
         self.url.scheme() == "https"
     }
 
     /// Returns true if the address is this machine.
-    #[must_use]
     pub fn is_loopback(&self) -> bool {
         self.loopback
     }

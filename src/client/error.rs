@@ -28,7 +28,6 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Returns the last segment of the endpoint's path.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Setup => "setup",
@@ -43,7 +42,6 @@ impl Endpoint {
     }
 
     /// Returns true if a request to this endpoint changes the platform.
-    #[must_use]
     pub fn is_write(self) -> bool {
         matches!(self, Self::Connect | Self::Cleanup | Self::Sync)
     }
@@ -104,7 +102,6 @@ pub enum RemoteErrorKind {
     /// A write may have been carried out.
     #[error("no complete answer came: {0}")]
     NoResponse(String),
-    /// Not sent; the token cannot be read or is not a valid header value.
     #[error("the token (PMTX_TOKEN, or `token` in the host file) cannot be read: {0}")]
     NoToken(String),
     /// 401, even after reading the token again.
@@ -143,7 +140,6 @@ pub enum RemoteErrorKind {
         "{0} has no workspaces: the platform speaks the account dialect of the API, which is not supported"
     )]
     AccountDialect(String),
-    /// A redirect, which is never followed.
     #[error("the platform redirects, which is not followed: {0}")]
     Redirected(String),
 }
@@ -151,7 +147,6 @@ pub enum RemoteErrorKind {
 /// Problem with the token; until it is fixed, every request fails.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TokenTrouble {
-    /// The platform responds with 401.
     #[error("the platform refuses the token; renew it")]
     Refused,
     /// There is no token to send; contains the reason.
@@ -161,7 +156,6 @@ pub enum TokenTrouble {
 
 impl TokenTrouble {
     /// Kind of the error in reports.
-    #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Refused => ErrorKind::Auth,
@@ -172,7 +166,6 @@ impl TokenTrouble {
 
 impl RemoteError {
     /// Returns the problem with the token, if that is the reason.
-    #[must_use]
     pub fn token_trouble(&self) -> Option<TokenTrouble> {
         match &self.kind {
             RemoteErrorKind::Unauthorized(_) => Some(TokenTrouble::Refused),
@@ -184,7 +177,6 @@ impl RemoteError {
     /// Returns true if a write may have been carried out despite the error.
     ///
     /// The caller must then list before sending anything again.
-    #[must_use]
     pub fn is_outcome_unknown(&self) -> bool {
         self.endpoint.is_write()
             && matches!(
@@ -198,7 +190,6 @@ impl RemoteError {
     }
 
     /// Returns true if there is no such path or method (404, 405).
-    #[must_use]
     pub fn is_missing_endpoint(&self) -> bool {
         matches!(self.kind, RemoteErrorKind::Refused { status: 404 | 405, .. })
     }
@@ -206,13 +197,11 @@ impl RemoteError {
     /// Returns true if the token is the reason: rejected (401) or unreadable.
     ///
     /// Every other request to this platform will fail too.
-    #[must_use]
     pub fn is_auth(&self) -> bool {
         matches!(self.kind, RemoteErrorKind::Unauthorized(_) | RemoteErrorKind::NoToken(_))
     }
 
     /// Describes the failure of the platform as a whole, if that is the likely reason.
-    #[must_use]
     pub fn outage(&self) -> Option<String> {
         let is_outage = self.is_auth()
             || matches!(

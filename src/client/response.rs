@@ -42,7 +42,6 @@ impl ItemError {
     /// Returns true if this failure belongs to the source with this id or name.
     ///
     /// Some platforms return an id in the field of the name.
-    #[must_use]
     pub fn is_of(&self, id: Option<&SourceId>, name: &str) -> bool {
         match (&self.id, &self.name) {
             (Some(own), _) => Some(own) == id,

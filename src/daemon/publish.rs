@@ -55,7 +55,6 @@ impl Publisher {
         Self(None)
     }
 
-    #[must_use]
     pub fn new(about: ProcessInfo, metrics: Arc<Metrics>) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let about = Arc::new(about);
         let first = Snapshot {

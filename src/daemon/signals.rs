@@ -48,7 +48,6 @@ pub fn listen(events: UnboundedSender<Event>) -> io::Result<Stopping> {
 }
 
 /// Returns true once a shutdown was requested.
-#[must_use]
 pub fn is_stopping(stopping: &Stopping) -> bool {
     stopping.load(Ordering::SeqCst)
 }

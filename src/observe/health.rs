@@ -20,7 +20,6 @@ const HANG_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
 const MAX_NAMED: usize = 10;
 
 /// Returns true if the event loop is running.
-#[must_use]
 pub(super) fn is_alive(last_turn: i64, now: Timestamp) -> bool {
     now.as_second().saturating_sub(last_turn) < HANG_TIMEOUT.as_secs()
 }
@@ -29,7 +28,6 @@ pub(super) fn is_alive(last_turn: i64, now: Timestamp) -> bool {
 ///
 /// Ready means that the files are valid and the platform responds. Failures of single sources or
 /// workspaces do not count.
-#[must_use]
 pub(super) fn unready_reasons(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     let mut why = Vec::new();
     let files = &snapshot.files;
@@ -59,7 +57,6 @@ pub(super) fn unready_reasons(snapshot: &Snapshot, now: Timestamp) -> Vec<String
 }
 
 /// Like [`unready_reasons`], plus every workspace without a recent successful pass.
-#[must_use]
 pub(super) fn strict_unready_reasons(snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
     let mut why = unready_reasons(snapshot, now);
     let late = snapshot.workspaces.iter().filter_map(|workspace| late_reason(snapshot, workspace, now));

@@ -69,7 +69,6 @@ impl Metrics {
     }
 
     /// Returns the time of the last iteration; 0 before the first.
-    #[must_use]
     pub fn last_iteration(&self) -> i64 {
         self.turned.load(Ordering::Relaxed)
     }
@@ -105,7 +104,6 @@ impl Metrics {
     }
 
     /// Combines these metrics with gauges of the published snapshot.
-    #[must_use]
     pub fn exposition(&self, published: SnapshotReceiver) -> Exposition {
         let mut registry = Registry::with_prefix("wellspring");
         let r = &mut registry;
@@ -130,7 +128,6 @@ impl Metrics {
 }
 
 impl Exposition {
-    #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
         let registry = lock(&self.0);

@@ -236,21 +236,18 @@ pub struct DriftCorrection {
 
 impl Problem {
     /// Returns true for problems of the whole platform, which are shown once.
-    #[must_use]
     pub fn is_platform_wide(&self) -> bool {
         matches!(self.kind, ErrorKind::Unreachable | ErrorKind::Auth | ErrorKind::Token)
     }
 }
 
 impl Snapshot {
-    #[must_use]
     pub fn workspace(&self, unit: &WorkspaceRef) -> Option<&WorkspaceSnapshot> {
         let at = self.workspaces.binary_search_by(|workspace| workspace.unit().cmp(unit)).ok()?;
         self.workspaces.get(at).map(AsRef::as_ref)
     }
 
     /// Returns the unit with this displayed workspace id and scope.
-    #[must_use]
     pub fn unit_shown_as(&self, id: &str, scope: &str) -> Option<&WorkspaceRef> {
         let mut units = self.workspaces.iter().map(|workspace| workspace.unit());
         units.find(|unit| unit.workspace.display_text() == id && unit.scope.as_str() == scope)
@@ -259,7 +256,6 @@ impl Snapshot {
 
 impl Facts {
     /// Returns true if an action, the last sync or the connection fails.
-    #[must_use]
     pub fn is_failing(&self) -> bool {
         self.config == ConfigStatus::Failing
             || self.last.as_deref().is_some_and(LastSyncStatus::has_failed)
@@ -269,7 +265,6 @@ impl Facts {
 
 impl ConfigStatus {
     /// Displayed text.
-    #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             Self::Failing => "failing",
@@ -304,7 +299,6 @@ impl WorkspaceSnapshot {
         }
     }
 
-    #[must_use]
     pub fn unit(&self) -> &WorkspaceRef {
         &self.desired.unit
     }
@@ -330,7 +324,6 @@ impl WorkspaceSnapshot {
     }
 
     /// Returns the declaration of the source with this name.
-    #[must_use]
     pub fn source(&self, name: &SourceName) -> Option<&ShownSources> {
         self.declared.get(self.index_of(name)?)
     }
@@ -348,7 +341,6 @@ impl WorkspaceSnapshot {
 
 impl FilesStatus {
     /// Returns true if all files were valid at the last read.
-    #[must_use]
     pub fn are_accepted(&self) -> bool {
         self.read_at.is_some() && self.errors == 0 && self.unreadable.is_none() && !self.names_other_platform
     }
@@ -356,13 +348,11 @@ impl FilesStatus {
 
 impl LastSyncStatus {
     /// Returns true if the sync has ended.
-    #[must_use]
     pub fn is_over(&self) -> bool {
         self.outcome != RunOutcome::Running
     }
 
     /// Returns true if the sync failed or its result is unknown.
-    #[must_use]
     pub fn has_failed(&self) -> bool {
         self.outcome.is_failure()
     }

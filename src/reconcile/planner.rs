@@ -232,7 +232,6 @@ impl Planner {
     /// Returns true if the unit may be unchanged since a plan with nothing to do.
     ///
     /// A pass needs the version of the state only in that case.
-    #[must_use]
     pub fn may_be_unchanged(&self, task: &Task) -> bool {
         self.unchanged.as_ref().is_some_and(|settled| settled.may_contain(task))
     }
@@ -479,7 +478,6 @@ impl Planner {
 }
 
 /// Returns the sources of a unit whose secrets resolve, as they would be sent.
-#[must_use]
 pub fn resolved(desired: &DesiredWorkspace, secrets: &Arc<Secrets>) -> Vec<ResolvedSource> {
     resolved_by(&mut Resolver::new(Arc::clone(secrets), &desired.names()), desired)
 }

@@ -79,13 +79,11 @@ impl InputFingerprint {
         Self { declared: Arc::clone(&task.desired), owner: task.owner.clone(), list, secrets, state }
     }
 
-    #[must_use]
     pub fn list(&self) -> ListDigest {
         self.list
     }
 
     /// Returns the unit's secret references with the fingerprints of their values.
-    #[must_use]
     pub fn secrets(&self) -> &[(SecretRef, Fingerprint)] {
         &self.secrets
     }
@@ -100,7 +98,6 @@ impl InputFingerprint {
 }
 
 /// Fingerprint of a reference's value; `None` if it does not resolve.
-#[must_use]
 pub fn fingerprint(reference: &SecretRef, secrets: &Secrets, key: &FingerprintKey) -> Option<Fingerprint> {
     Some(key.fingerprint(secrets.value(reference).ok()?.expose_secret()))
 }

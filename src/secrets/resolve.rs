@@ -74,7 +74,6 @@ impl Resolver {
     }
 
     /// Returns the resolved values; failed references are resolved again later.
-    #[must_use]
     pub fn into_cache(self) -> ResolvedRefs {
         ResolvedRefs(
             self.found.into_iter().filter_map(|(reference, found)| Some((reference, found.ok()?))).collect(),
@@ -98,7 +97,6 @@ impl Resolver {
     /// Returns all resolved references with fingerprints of their values.
     ///
     /// `None` if one has no value.
-    #[must_use]
     pub fn fingerprints(&self, key: &FingerprintKey) -> Option<Vec<(SecretRef, Fingerprint)>> {
         let print = |(reference, found): (&SecretRef, &Result<Arc<SecretValue>, String>)| {
             Some((reference.clone(), found.as_ref().ok()?.print(key)))
@@ -257,7 +255,6 @@ pub struct Resolution {
 
 impl Resolution {
     /// Returns a fingerprint of the value at every leaf with a secret.
-    #[must_use]
     pub fn fingerprints(&self, key: &FingerprintKey) -> BTreeMap<FieldPath, Fingerprint> {
         let print = |leaf: &SecretLeaf| match &leaf.secret {
             SecretPart::Value(found) => found.print(key),
@@ -266,7 +263,6 @@ impl Resolution {
         self.leaves.iter().map(|leaf| (leaf.path.clone(), print(leaf))).collect()
     }
 
-    #[must_use]
     pub fn into_source(self, name: SourceName) -> ResolvedSource {
         let mut values = Vec::with_capacity(self.leaves.len());
         let mut texts = Vec::with_capacity(self.leaves.len());

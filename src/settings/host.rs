@@ -189,21 +189,18 @@ impl HostFile {
 }
 
 impl HumanDuration {
-    #[must_use]
     pub fn get(self) -> Duration {
         self.0
     }
 }
 
 impl NonNegativeDuration {
-    #[must_use]
     pub fn get(self) -> Duration {
         self.0
     }
 }
 
 impl TokenReference {
-    #[must_use]
     pub fn reference(&self) -> &SecretRef {
         &self.secret
     }

@@ -25,7 +25,6 @@ pub struct Halted {
 
 impl Halted {
     /// Returns true if no other source may be removed for a replacement yet.
-    #[must_use]
     pub fn blocks_replacements(&self, now: Timestamp) -> bool {
         let age = now.duration_since(self.since).abs();
         age < HALT_DURATION || (!self.is_managed_again && age < HALT_EXPIRY)

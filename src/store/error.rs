@@ -7,7 +7,6 @@ use thiserror::Error;
 /// Reason why the state could not be read or written.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// A file operation on the state failed.
     #[error("could not {operation} {path}")]
     File {
         /// The attempted operation, for example `create the state directory`.
@@ -24,13 +23,11 @@ pub enum StoreError {
         /// SQLite's error. Contains no stored values.
         source: rusqlite::Error,
     },
-    /// The file is not a database, or the database is damaged.
     #[error(
         "the state database {path} is damaged ({why}); it was left as it is. Restore it from a backup, or move it away \
          and run again: without it nothing is removed from the platform, and sources that are as declared are adopted again"
     )]
     Damaged { path: PathBuf, why: String },
-    /// The database was written by a newer version of Wellspring.
     #[error(
         "the state database {path} was written by a newer wellspring (schema {found}; this one knows {supported}); use \
          that version, or another --state-dir"
@@ -41,13 +38,11 @@ pub enum StoreError {
         /// Newest schema version this program supports.
         supported: i64,
     },
-    /// The fingerprint key file does not contain a key.
     #[error(
         "the fingerprint key {path} is not 32 bytes long; restore it from a backup, or move it away and run again: \
          secrets are then compared again after their next change"
     )]
     Key { path: PathBuf },
-    /// A file in the state directory cannot be trusted.
     #[error(
         "{path} {why}; it was left as it is. Remove it if you did not put it there, or name another --state-dir"
     )]
@@ -56,10 +51,8 @@ pub enum StoreError {
         /// Predicate that completes the message, for example "is a link".
         why: String,
     },
-    /// Another process kept the state's opening lock for too long.
     #[error("another process is still opening this state (it holds {path}); try again, or end that process")]
     OpenTimeout { path: PathBuf },
-    /// The value does not survive a round trip through the store.
     #[error(
         "{what} cannot be recorded: its definition is nested too deeply, or holds a number that is not finite"
     )]
@@ -67,12 +60,10 @@ pub enum StoreError {
         /// Owner of the value, for example a source's name.
         what: String,
     },
-    /// No open intent has this number; another process closed it.
     #[error("intent {0} is not open any more; another process has dealt with it: plan again")]
     NoSuchIntent(i64),
     #[error("the state in {path} was opened for reading only")]
     ReadOnly { path: PathBuf },
-    /// The store's thread has exited.
     #[error("the state store has stopped after an internal fault; start again")]
     Stopped,
 }

@@ -42,7 +42,6 @@ pub struct JournalEntry {
 
 impl JournalEntry {
     /// Returns the word of plans for the action: a replacement in place is an update.
-    #[must_use]
     pub fn word(&self) -> &str {
         if self.in_place { "update" } else { &self.action }
     }

@@ -42,13 +42,11 @@ impl Drop for LockedFile {
 /// Reason why a workspace could not be locked.
 #[derive(Debug, Error)]
 pub enum LockError {
-    /// Another process or handle holds the lock.
     #[error("{held_by} is writing this workspace; wait for it to end and try again")]
     Held {
         /// Holder: `pid 4711 (run)`, or `another process`.
         held_by: String,
     },
-    /// The lock file could not be used.
     #[error("could not lock the workspace with {path}")]
     File { path: PathBuf, source: io::Error },
     #[error("the workspace cannot be locked: the state was opened for reading only")]
@@ -74,7 +72,6 @@ impl Store {
     }
 
     /// Returns the running daemon of this state and platform, and its start time.
-    #[must_use]
     pub fn running_daemon(&self) -> Option<(String, jiff::Timestamp)> {
         let path = self.dir.join("locks").join(file_name(&self.platform, &["daemon"]));
         let file = File::open(path).ok()?;
@@ -88,7 +85,6 @@ impl Store {
     }
 
     /// Path of the sync cookie file; the folder exists once the daemon lock is held.
-    #[must_use]
     pub fn cookie_path(&self) -> PathBuf {
         self.dir.join("locks").join(file_name(&self.platform, &["bell"]))
     }

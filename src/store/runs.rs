@@ -385,7 +385,6 @@ pub(super) fn close_orphaned(connection: &Connection, dir: &Path) -> Result<(), 
 
 impl Trigger {
     /// Name in the database and in output.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Schedule => "schedule",

@@ -101,13 +101,11 @@ impl Checkout {
     }
 
     /// Returns the commit known when the files were read, in hexadecimal.
-    #[must_use]
     pub fn commit(&self) -> Option<&Arc<str>> {
         self.commit.as_ref()
     }
 
     /// Returns the commit known by now.
-    #[must_use]
     pub fn resolve_commit(&self) -> Option<Arc<str>> {
         self.pending.as_ref().and_then(PendingHead::current_commit).or_else(|| self.commit.clone())
     }
@@ -116,7 +114,6 @@ impl Checkout {
     ///
     /// `None` compares all files. Concurrent calls share one call of Git. Without the program, or if it cannot
     /// answer, no file counts as differing.
-    #[must_use]
     pub fn described(&self, files: Option<BTreeSet<Arc<str>>>) -> Option<Described> {
         let commit = self.resolve_commit()?;
         let files = files.unwrap_or_else(|| self.files.iter().map(|(path, _)| Arc::clone(path)).collect());
@@ -136,7 +133,6 @@ impl Checkout {
     }
 
     /// Returns the commit known by now; ends in `-dirty` if a file differs from it, or a TOML file of it is gone.
-    #[must_use]
     pub fn describe_directory(&self) -> Option<Arc<str>> {
         let described = self.described(None)?;
         let is_gone = || self.lacks_file_of(&described.commit).unwrap_or(false);
@@ -173,7 +169,6 @@ impl Checkout {
     }
 
     /// Returns true if the index was just written and HEAD is not updated yet.
-    #[must_use]
     pub fn head_is_pending(&self) -> bool {
         /// Time in which Git updates HEAD after the index, normally milliseconds.
         ///
@@ -219,7 +214,6 @@ fn head_mtime(git: &Path) -> Option<SystemTime> {
 }
 
 /// Returns true if the repository keeps its branches as reftable, which only the Git program reads.
-#[must_use]
 pub fn uses_reftable(root: &Path) -> bool {
     git_dir(root).is_some_and(|git| has_reftable(&git))
 }

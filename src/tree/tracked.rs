@@ -9,7 +9,6 @@ const MAX_INDEX_BYTES: u64 = 256 << 20;
 /// Returns true if Git tracks `dir` or a file below it.
 ///
 /// An unreadable index counts as empty.
-#[must_use]
 pub fn is_tracked(dir: &Path) -> bool {
     let (Some(name), Some(parent)) =
         (dir.file_name(), dir.parent().and_then(|parent| parent.canonicalize().ok()))

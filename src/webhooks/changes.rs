@@ -28,7 +28,6 @@ impl NotificationEvent {
         [Self::Failed, Self::Recovered, Self::Withheld, Self::Stale, Self::DriftMended];
 
     /// Returns the kind as written in files and JSON.
-    #[must_use]
     pub fn key(self) -> &'static str {
         match self {
             Self::DriftMended => "drift-mended",
@@ -37,7 +36,6 @@ impl NotificationEvent {
     }
 
     /// Returns the kind as shown to people.
-    #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             Self::Failed => "failed",

@@ -1,16 +1,13 @@
 //! Reporter for logs: one line per event.
 
-use super::{
-    Dedup, News, Outages, PassReports, ReportPlace, SAME_FAILURE_NOTE, describe_unreachable, hash,
-    is_platform_error, reportable_plan, shared_outage,
-};
+use super::{News, PlanReport, Reports, SAME_FAILURE_NOTE, SyncOutage, describe_unreachable, hash};
 use crate::config::Severity;
 use crate::daemon::{NextAttempt, Reporter};
 use crate::load::LoadedConfig;
 use crate::model::{DesiredWorkspace, SourceKey, WorkspaceRef};
 use crate::plan::{Action, ActionResult, ApplyOutcome, WorkspacePlan};
 use crate::reconcile::{PassId, Task};
-use crate::report::escape;
+use crate::report::{escape, humanize};
 use crate::schedule::CompiledSchedule;
 use crate::store::RunOutcome;
 use crate::sync::{SyncCall, SyncResult};
@@ -22,10 +19,7 @@ use tracing::{debug, error, info, warn};
 
 #[derive(Default)]
 pub(in crate::cli) struct Log {
-    plan_dedup: Dedup,
-    sync_dedup: Dedup,
-    passes: PassReports,
-    outages: Outages,
+    reports: Reports,
     /// The current or last pass of each unit.
     pass_ids: Mutex<BTreeMap<WorkspaceRef, PassId>>,
     errors: AtomicBool,
@@ -43,12 +37,8 @@ impl Log {
 /// Names the first unmanaged sources, and counts the others.
 fn unmanaged(plan: &WorkspacePlan) -> String {
     const MAX_NAMED: usize = 5;
-    let names = plan.unmanaged.iter().take(MAX_NAMED).map(|it| escape::terminal_line(it.name.as_str()));
-    let names = names.collect::<Vec<String>>().join(", ");
-    match plan.unmanaged.len().saturating_sub(MAX_NAMED) {
-        0 => names,
-        more => format!("{names} and {more} more"),
-    }
+    let names = plan.unmanaged.iter().map(|it| escape::terminal_line(it.name.as_str()));
+    humanize::first_of(names, MAX_NAMED)
 }
 
 impl Reporter for Log {
@@ -97,22 +87,13 @@ impl Reporter for Log {
     }
 
     fn plan_ready(&self, plan: &WorkspacePlan, dry_run: bool) {
-        let Some(plan) = &reportable_plan(plan) else { return };
+        let plan = match self.reports.new_plan(plan) {
+            Some(PlanReport::Whole(plan)) => plan,
+            Some(PlanReport::SharedFailure(why)) => return error!("{SAME_FAILURE_NOTE}: {why}"),
+            None => return,
+        };
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
-        let outage = plan.error.as_ref().and_then(|error| error.outage.as_deref());
-        let place = self.passes.outages.record_outage(plan.unit(), outage);
-        if plan.error.as_ref().is_some_and(is_platform_error) || !self.plan_dedup.is_new_plan(plan) {
-            return;
-        }
-        match place {
-            ReportPlace::First => {}
-            ReportPlace::Second => {
-                return error!("{SAME_FAILURE_NOTE}: {}", escape::terminal_line(outage.unwrap_or_default()));
-            }
-            ReportPlace::Later => return,
-        }
-        self.passes.mark_reported(plan.unit());
         if dry_run {
             for action in &plan.actions {
                 info!(
@@ -156,7 +137,7 @@ impl Reporter for Log {
             );
         }
         if !plan.unmanaged.is_empty() {
-            let (count, names) = (plan.unmanaged.len(), unmanaged(plan));
+            let (count, names) = (plan.unmanaged.len(), unmanaged(&plan));
             info!(workspace, pass, count, "unmanaged, left alone: {names}");
         }
         for unchecked in &plan.unchecked {
@@ -172,14 +153,14 @@ impl Reporter for Log {
         let reason = escape::terminal_line(&action.reason);
         let (failed, why) = match result {
             ActionResult::Done | ActionResult::Open => {
-                self.plan_dedup.failure(plan.unit(), &action.name, None);
+                self.reports.plans.failure(plan.unit(), &action.name, None);
                 info!(workspace, pass, %source, action = kind, reason, "{word} done");
                 return;
             }
             ActionResult::Failed(why) => (true, why),
             ActionResult::Skipped(why) => (false, why),
         };
-        let news = self.plan_dedup.failure(plan.unit(), &action.name, Some(why));
+        let news = self.reports.plans.failure(plan.unit(), &action.name, Some(why));
         let (count, why) = (news.count(), escape::terminal_line(why));
         match news {
             News::Suppressed => {
@@ -194,7 +175,7 @@ impl Reporter for Log {
         let workspace = plan.desired.label();
         let pass = self.pass(plan.unit());
         debug!(workspace, pass, "pass ended");
-        if let Some(error) = self.passes.new_stop(plan, outcome) {
+        if let Some(error) = self.reports.new_stop(plan, outcome) {
             error!(
                 workspace,
                 pass,
@@ -203,7 +184,7 @@ impl Reporter for Log {
                 escape::terminal_line(&error.message)
             );
         }
-        if let Some(text) = self.passes.describe_end(plan, outcome, after, Timestamp::now()) {
+        if let Some(text) = self.reports.describe_end(plan, outcome, after, Timestamp::now()) {
             info!(workspace, pass, "{text}");
         }
     }
@@ -219,30 +200,18 @@ impl Reporter for Log {
     fn sync_ended(&self, unit: Option<&DesiredWorkspace>, synced: &[SyncResult]) {
         let Some(unit) = unit else { return };
         let workspace = unit.label();
-        let outage = shared_outage(synced);
-        let place = self.outages.record_outage(&unit.unit, outage.map(|(why, _)| why));
-        if let Some((why, sources)) = outage
-            && self.sync_dedup.is_new((unit.unit.clone(), None), Some(&why))
-        {
-            let why = escape::terminal_line(why);
-            match place {
-                ReportPlace::First => error!(workspace, sources, "syncs failed: {why}"),
-                ReportPlace::Second => error!("syncs of {SAME_FAILURE_NOTE}: {why}"),
-                ReportPlace::Later => {}
-            }
-        }
-        if outage.is_none() {
-            self.sync_dedup.is_new((unit.unit.clone(), None), None);
+        match self.reports.new_sync_outage(&unit.unit, synced) {
+            Some(SyncOutage::First { why, sources }) => error!(workspace, sources, "syncs failed: {why}"),
+            Some(SyncOutage::OfOthers { why }) => error!("syncs of {SAME_FAILURE_NOTE}: {why}"),
+            None => {}
         }
         for synced in synced {
             let source = &synced.key;
-            let failure = synced.message.as_deref().unwrap_or("reason unknown");
-            let failed = (synced.outcome != RunOutcome::Done).then_some(failure);
-            let news = self.sync_dedup.failure(&unit.unit, &synced.name, failed);
-            let (count, message) = (news.count(), escape::terminal_line(failure));
+            let (news, failure) = self.reports.sync_news(&unit.unit, synced);
+            let (count, message) = (news.count(), escape::terminal_line(failure.unwrap_or_default()));
             match synced.outcome {
                 RunOutcome::Done => info!(workspace, %source, records = synced.records, "synced"),
-                _ if news == News::Suppressed || synced.outage.is_some() => {
+                _ if news == News::Suppressed => {
                     debug!(workspace, %source, "sync failed as before: {message}");
                 }
                 RunOutcome::Unknown => warn!(workspace, %source, "sync without a response{count}: {message}"),

@@ -1,9 +1,6 @@
 //! Reporter for terminals: plans, actions as they finish, next syncs.
 
-use super::{
-    Dedup, News, Outages, PassReports, ReportPlace, SAME_FAILURE_NOTE, clock_time, describe_unreachable,
-    is_platform_error, reportable_plan, shared_outage,
-};
+use super::{News, PlanReport, Reports, SAME_FAILURE_NOTE, SyncOutage, clock_time, describe_unreachable};
 use crate::cli::{output, sync};
 use crate::daemon::{NextAttempt, Reporter};
 use crate::load::LoadedConfig;
@@ -12,7 +9,6 @@ use crate::plan::{Action, ActionResult, ApplyOutcome, WorkspacePlan};
 use crate::reconcile::{PassId, Task};
 use crate::report::{self, Style, escape, humanize};
 use crate::schedule::CompiledSchedule;
-use crate::store::RunOutcome;
 use crate::sync::{SyncCall, SyncResult};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -22,10 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Prints to stdout; diagnostics go to stderr.
 pub(in crate::cli) struct Terminal {
     style: Style,
-    plan_dedup: Dedup,
-    sync_dedup: Dedup,
-    outages: Outages,
-    passes: PassReports,
+    reports: Reports,
     findings: Mutex<String>,
     /// True if the files had errors, or could not be read.
     had_problems: AtomicBool,
@@ -36,10 +29,7 @@ impl Terminal {
     pub(in crate::cli) fn new(style: Style) -> Self {
         Self {
             style,
-            plan_dedup: Dedup::default(),
-            sync_dedup: Dedup::default(),
-            outages: Outages::default(),
-            passes: PassReports::default(),
+            reports: Reports::default(),
             findings: Mutex::default(),
             had_problems: AtomicBool::default(),
             next: Mutex::default(),
@@ -89,25 +79,15 @@ impl Reporter for Terminal {
     fn pass_started(&self, _: &WorkspaceRef, _: &PassId) {}
 
     fn plan_ready(&self, plan: &WorkspacePlan, dry_run: bool) {
-        let Some(plan) = &reportable_plan(plan) else { return };
+        let plan = &match self.reports.new_plan(plan) {
+            Some(PlanReport::Whole(plan)) => plan,
+            Some(PlanReport::SharedFailure(why)) => {
+                return self.print(&format!("{SAME_FAILURE_NOTE}: {why}"));
+            }
+            None => return,
+        };
         let anything = !plan.actions.is_empty();
         let standing = plan.error.is_some() || !plan.withheld.is_empty() || !plan.unmanaged.is_empty();
-        let outage = plan.error.as_ref().and_then(|error| error.outage.as_deref());
-        let place = self.passes.outages.record_outage(plan.unit(), outage);
-        if plan.error.as_ref().is_some_and(is_platform_error) || !self.plan_dedup.is_new_plan(plan) {
-            return;
-        }
-        match place {
-            ReportPlace::First => {}
-            ReportPlace::Second => {
-                return self.print(&format!(
-                    "{SAME_FAILURE_NOTE}: {}",
-                    escape::terminal_line(outage.unwrap_or_default())
-                ));
-            }
-            ReportPlace::Later => return,
-        }
-        self.passes.mark_reported(plan.unit());
         if anything || standing {
             let text = report::unit_text(plan, output::here(), &self.style);
             output::print(&format!("\n{text}"));
@@ -125,7 +105,7 @@ impl Reporter for Terminal {
             ActionResult::Failed(why) | ActionResult::Skipped(why) => Some(why.as_str()),
             ActionResult::Done | ActionResult::Open => None,
         };
-        let news = self.plan_dedup.failure(plan.unit(), &action.name, failure);
+        let news = self.reports.plans.failure(plan.unit(), &action.name, failure);
         if news == News::Suppressed && failure.is_some() {
             return;
         }
@@ -134,10 +114,10 @@ impl Reporter for Terminal {
 
     fn pass_ended(&self, plan: &WorkspacePlan, outcome: Option<&ApplyOutcome>, after: &NextAttempt) {
         let label = escape::terminal_line(plan.desired.label());
-        if let Some(error) = self.passes.new_stop(plan, outcome) {
+        if let Some(error) = self.reports.new_stop(plan, outcome) {
             self.print(&format!("{label}: {}", escape::terminal_line(&error.message)));
         }
-        if let Some(text) = self.passes.describe_end(plan, outcome, after, Timestamp::now()) {
+        if let Some(text) = self.reports.describe_end(plan, outcome, after, Timestamp::now()) {
             self.print(&format!("{label}: {text}"));
         }
     }
@@ -150,25 +130,20 @@ impl Reporter for Terminal {
 
     fn sync_ended(&self, unit: Option<&DesiredWorkspace>, synced: &[SyncResult]) {
         let Some(unit) = unit else { return };
-        let outage = shared_outage(synced);
-        let place = self.outages.record_outage(&unit.unit, outage.map(|(why, _)| why));
-        let about = (unit.unit.clone(), None);
-        if self.sync_dedup.is_new(about, outage.as_ref().map(|(why, _)| why as _))
-            && let Some((why, sources)) = outage
-        {
-            let (label, why) = (escape::terminal_line(unit.label()), escape::terminal_line(why));
-            let sources = humanize::count(sources, "source");
-            match place {
-                ReportPlace::First => self.print(&format!("✗ {label}: sync of {sources} failed: {why}")),
-                ReportPlace::Second => self.print(&format!("✗ syncs of {SAME_FAILURE_NOTE}: {why}")),
-                ReportPlace::Later => {}
+        match self.reports.new_sync_outage(&unit.unit, synced) {
+            Some(SyncOutage::First { why, sources }) => {
+                let (label, sources) =
+                    (escape::terminal_line(unit.label()), humanize::count(sources, "source"));
+                self.print(&format!("✗ {label}: sync of {sources} failed: {why}"));
             }
+            Some(SyncOutage::OfOthers { why }) => {
+                self.print(&format!("✗ syncs of {SAME_FAILURE_NOTE}: {why}"));
+            }
+            None => {}
         }
         for synced in synced {
-            let failure = synced.message.as_deref().unwrap_or("reason unknown");
-            let failed = (synced.outcome != RunOutcome::Done).then_some(failure);
-            let news = self.sync_dedup.failure(&unit.unit, &synced.name, failed);
-            if failed.is_none() || news != News::Suppressed && synced.outage.is_none() {
+            let (news, failure) = self.reports.sync_news(&unit.unit, synced);
+            if failure.is_none() || news != News::Suppressed {
                 self.print(&format!("{}{}", sync::line(unit, synced), news.count()));
             }
         }

@@ -62,9 +62,8 @@ fn secret_ranges(text: &str) -> Vec<Range<usize>> {
                 let last = key.rsplit(['.', ' ']).next().unwrap_or(key);
                 let is_address = line.contains("://");
                 let is_list = last != "allow" || content.trim_end().ends_with(['[', ']', ',']);
-                harmless = NON_SECRET_KEYS.contains(last)
-                    && is_list
-                    && (!is_address || last == "url" && !in_notify);
+                harmless =
+                    NON_SECRET_KEYS.contains(last) && is_list && (!is_address || last == "url" && !in_notify);
                 start + line.find('=').map_or(0, |sign| sign + 1)
             }
             None => start,

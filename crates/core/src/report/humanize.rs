@@ -97,6 +97,16 @@ pub fn list(items: &[String]) -> String {
     }
 }
 
+/// Names the first items and counts the others: `a, b and 3 more`.
+pub fn first_of(items: impl IntoIterator<Item = String>, most: usize) -> String {
+    let mut items = items.into_iter();
+    let named = items.by_ref().take(most).collect::<Vec<_>>().join(", ");
+    match items.count() {
+        0 => named,
+        more => format!("{named} and {} more", number(more)),
+    }
+}
+
 fn plural(noun: &str) -> String {
     match noun.strip_suffix('y') {
         Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{stem}ies"),

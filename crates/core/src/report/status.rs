@@ -190,7 +190,7 @@ impl SourceStatus {
             stale: stale_since.is_some(),
             stale_since,
             freshness,
-            ..Self::of(workspace, unit, &source.key, &source.name, state, record)
+            ..Self::of_undeclared(workspace, unit, &source.key, &source.name, state, record)
         }
     }
 
@@ -200,17 +200,6 @@ impl SourceStatus {
     /// it.
     #[must_use]
     pub fn of_undeclared(
-        workspace: &str,
-        unit: &WorkspaceRef,
-        name: &SourceName,
-        owned: &ManagedSource,
-        state: SourceState,
-        record: StatusRecord,
-    ) -> Self {
-        Self::of(workspace, unit, &owned.key, name, state, record)
-    }
-
-    fn of(
         workspace: &str,
         unit: &WorkspaceRef,
         source: &SourceKey,

@@ -101,13 +101,8 @@ impl<'a> Outages<'a> {
 fn outage_block(workspaces: &[&WorkspacePlan], look: &Style) -> Vec<String> {
     let Some(outage) = workspaces.first().and_then(|unit| Outages::reason(unit)) else { return Vec::new() };
     let page = LineLayout { color: look.color, width: look.width, flush_left: false };
-    let named: Vec<String> =
-        workspaces.iter().take(WORKSPACES_NAMED).map(|unit| escape::terminal(unit.desired.label())).collect();
-    let more = match workspaces.len().saturating_sub(WORKSPACES_NAMED) {
-        0 => String::new(),
-        more => format!(" and {} more", humanize::number(more)),
-    };
-    let mut lines = vec![Color::Bold.paint(&(named.join(", ") + &more), look.color)];
+    let named = workspaces.iter().map(|unit| escape::terminal(unit.desired.label()));
+    let mut lines = vec![Color::Bold.paint(&humanize::first_of(named, WORKSPACES_NAMED), look.color)];
     push_error(page, "not planned", outage, &mut lines);
     lines
 }
