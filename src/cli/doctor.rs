@@ -132,7 +132,7 @@ async fn examine(common: &Common, settings: &Settings) -> Vec<Finding> {
 fn files(settings: &Settings, reading: &LoadedConfig) -> Finding {
     let root = settings.root.display();
     let count = report::humanize::count(reading.file_count(), "file");
-    let sources: usize = reading.desired.workspaces.iter().map(|unit| unit.count).sum();
+    let sources: usize = reading.desired.workspaces.iter().map(|workspace| workspace.count).sum();
     if reading.has_errors() {
         let errors = report::humanize::count(reading.error_count(), "error");
         let todo = format!("`wellspring validate {root}` shows each one with a fix");
@@ -165,11 +165,11 @@ fn files(settings: &Settings, reading: &LoadedConfig) -> Finding {
 fn secrets(settings: &Settings, reading: &LoadedConfig) -> Finding {
     let secrets = Arc::new(settings.secrets());
     let mut missing = Vec::new();
-    for unit in reading.desired.open_units() {
-        let mut resolver = Resolver::new(Arc::clone(&secrets), &unit.names());
-        for source in &unit.sources {
+    for workspace in reading.desired.open_units() {
+        let mut resolver = Resolver::new(Arc::clone(&secrets), &workspace.names());
+        for source in &workspace.sources {
             if let Err(error) = resolver.resolve(&source.definition) {
-                missing.push(format!("{}/{}: {error}", unit.label(), source.key));
+                missing.push(format!("{}/{}: {error}", workspace.label(), source.key));
             }
         }
     }

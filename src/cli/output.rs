@@ -89,14 +89,14 @@ pub(super) fn problems(common: &Common, plan: &Plan, problems: &Problems) {
 /// Formats problems: failed workspaces, refused changes, failed connection tests.
 fn problems_of(plan: &Plan, here: TimeContext<'_>, look: &Style) -> String {
     let mut text = String::new();
-    for unit in &plan.workspaces {
-        let mut unit = unit.clone();
-        unit.withheld.retain(|withheld| withheld.refused);
-        unit.actions.retain(|action| action.test_status.as_ref().is_some_and(|tested| !tested.passed));
-        unit.unmanaged = Default::default();
-        unit.suspended.clear();
-        if unit.error.is_some() || !unit.withheld.is_empty() || !unit.actions.is_empty() {
-            text.push_str(&report::unit_text(&unit, here, look));
+    for workspace in &plan.workspaces {
+        let mut workspace = workspace.clone();
+        workspace.withheld.retain(|withheld| withheld.refused);
+        workspace.actions.retain(|action| action.test_status.as_ref().is_some_and(|tested| !tested.passed));
+        workspace.unmanaged = Default::default();
+        workspace.suspended.clear();
+        if workspace.error.is_some() || !workspace.withheld.is_empty() || !workspace.actions.is_empty() {
+            text.push_str(&report::unit_text(&workspace, here, look));
             text.push('\n');
         }
     }

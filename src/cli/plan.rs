@@ -54,7 +54,7 @@ pub(super) async fn run(common: &Common, args: &PlanArgs) -> Result<Exit, Comman
             note!("Saved to {path}; `wellspring apply {path}` carries it out, and nothing else.");
         }
     }
-    let changes = approved.plan().workspaces.iter().any(|unit| !unit.actions.is_empty());
+    let changes = approved.plan().workspaces.iter().any(|workspace| !workspace.actions.is_empty());
     let exit = exit_of(approved.plan())
         .or(tests)
         .or(place.exit())
@@ -68,13 +68,13 @@ pub(super) fn overrides(limits: &LimitArgs) -> Overrides {
     Overrides { prune: limits.prune, max_cleanup: limits.max_cleanup }
 }
 
-/// Returns 5 or 1 if a unit could not be planned, 4 if a guard refused something.
+/// Returns 5 or 1 if a workspace could not be planned, 4 if a guard refused something.
 pub(super) fn exit_of(plan: &Plan) -> Exit {
-    plan.workspaces.iter().fold(Exit::Success, |exit, unit| {
-        let error = unit.error.as_ref().map_or(Exit::Success, |error| match error.kind {
+    plan.workspaces.iter().fold(Exit::Success, |exit, workspace| {
+        let error = workspace.error.as_ref().map_or(Exit::Success, |error| match error.kind {
             ErrorKind::Auth | ErrorKind::Token => Exit::Auth,
             _ => Exit::Failed,
         });
-        exit.or(error).or(Exit::Refused.when(unit.withheld.iter().any(|withheld| withheld.refused)))
+        exit.or(error).or(Exit::Refused.when(workspace.withheld.iter().any(|withheld| withheld.refused)))
     })
 }

@@ -21,11 +21,16 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, CommandError
     context::print_diagnostics(common, &reading);
     selector.resolve_names(&reading);
     let mut shown = Vec::new();
-    let units: Vec<_> =
-        reading.desired.open_units().filter(|unit| selector.selects_workspace(unit.names())).collect();
-    for unit in &units {
-        for source in unit.sources.iter().filter(|source| selector.source(unit, &source.key, &source.name)) {
-            shown.push((unit, source, reading.effective(source).unwrap_or_default()));
+    let units: Vec<_> = reading
+        .desired
+        .open_units()
+        .filter(|workspace| selector.selects_workspace(workspace.names()))
+        .collect();
+    for workspace in &units {
+        for source in
+            workspace.sources.iter().filter(|source| selector.source(workspace, &source.key, &source.name))
+        {
+            shown.push((workspace, source, reading.effective(source).unwrap_or_default()));
         }
     }
     if !reading.has_errors() {
@@ -38,11 +43,11 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, CommandError
     if common.format == Format::Json {
         let sources: Vec<_> = shown
             .iter()
-            .map(|(unit, source, values)| {
+            .map(|(workspace, source, values)| {
                 json!({
-                    "workspace": unit.label(),
-                    "workspace_id": unit.workspace().display_text(),
-                    "scope": unit.scope(),
+                    "workspace": workspace.label(),
+                    "workspace_id": workspace.workspace().display_text(),
+                    "scope": workspace.scope(),
                     "source": source.key,
                     "name": source.name,
                     "file": source.at.file,
@@ -55,9 +60,9 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, CommandError
     } else if shown.is_empty() {
         note!("No source is declared.");
     } else {
-        for (n, (unit, source, values)) in shown.iter().enumerate() {
+        for (n, (workspace, source, values)) in shown.iter().enumerate() {
             let gap = if n > 0 { "\n" } else { "" };
-            let name = escape::terminal(&format!("{}/{}", unit.label(), source.key));
+            let name = escape::terminal(&format!("{}/{}", workspace.label(), source.key));
             output::print(&format!(
                 "{gap}{name}  {}\n{}",
                 escape::terminal(&source.at.to_string()),

@@ -53,7 +53,7 @@ fn summary(reading: &LoadedConfig, missing: usize) -> String {
         0 => "no errors".to_owned(),
         missing => format!("{} with a missing secret", report::humanize::count(missing, "source")),
     };
-    let sources = reading.desired.workspaces.iter().map(|unit| unit.count).sum();
+    let sources = reading.desired.workspaces.iter().map(|workspace| workspace.count).sum();
     let sources = report::humanize::count(sources, "source");
     let workspaces = report::humanize::count(reading.desired.workspaces.len(), "workspace");
     format!("{files}: {sources} in {workspaces}, {errors}{warnings}.")
@@ -61,9 +61,9 @@ fn summary(reading: &LoadedConfig, missing: usize) -> String {
 
 fn missing_secrets(reading: &LoadedConfig, secrets: &Arc<Secrets>) -> Vec<String> {
     let mut without = Vec::new();
-    for unit in reading.desired.open_units() {
-        let mut resolver = Resolver::new(Arc::clone(secrets), &unit.names());
-        for source in &unit.sources {
+    for workspace in reading.desired.open_units() {
+        let mut resolver = Resolver::new(Arc::clone(secrets), &workspace.names());
+        for source in &workspace.sources {
             if let Err(missing) = resolver.resolve(&source.definition) {
                 without.push(format!("{}: {}: {missing}", source.at, source.key));
             }

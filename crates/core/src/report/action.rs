@@ -10,20 +10,25 @@ use crate::plan::{Action, ActionResult, WorkspacePlan};
 ///
 /// A failure includes its message and position.
 #[must_use]
-pub fn action_line(unit: &WorkspacePlan, action: &Action, result: &ActionResult, look: &Style) -> String {
-    let scope = unit.desired.scope();
+pub fn action_line(
+    workspace: &WorkspacePlan,
+    action: &Action,
+    result: &ActionResult,
+    look: &Style,
+) -> String {
+    let scope = workspace.desired.scope();
     let scope = if *scope == Scope::default() { String::new() } else { format!(" ({scope})") };
-    let source = escape::terminal(&format!("{}/{}{scope}", unit.desired.label(), action.source));
+    let source = escape::terminal(&format!("{}/{}{scope}", workspace.desired.label(), action.source));
     let (mark, tone, rest) = match result {
-        ActionResult::Done => ("✓", Color::Green, done(unit, &action.step).to_owned()),
+        ActionResult::Done => ("✓", Color::Green, done(workspace, &action.step).to_owned()),
         ActionResult::Failed(message) => {
             let place = action.location.as_ref().map(|at| format!(" ({at})")).unwrap_or_default();
-            ("✗", Color::Red, format!("could not be {}: {message}{place}", done(unit, &action.step)))
+            ("✗", Color::Red, format!("could not be {}: {message}{place}", done(workspace, &action.step)))
         }
         ActionResult::Skipped(because) => {
-            ("-", Color::Dim, format!("not {}: {because}", done(unit, &action.step)))
+            ("-", Color::Dim, format!("not {}: {because}", done(workspace, &action.step)))
         }
-        ActionResult::Open => ("…", Color::Dim, format!("to {}", verb(unit, &action.step))),
+        ActionResult::Open => ("…", Color::Dim, format!("to {}", verb(workspace, &action.step))),
     };
     format!("{} {source} {}", tone.paint(mark, look.color), escape::terminal(&rest))
 }

@@ -32,8 +32,8 @@ pub fn github_below(view: &ReportInput<'_>, dir: &str) -> String {
         let level = if gravity == Gravity::Error { AnnotationLevel::Error } else { AnnotationLevel::Warning };
         page.push(level, None, "Wellspring", &problem);
     }
-    for (index, unit) in view.plan.workspaces.iter().enumerate() {
-        page.unit(unit, view.outcome(index));
+    for (index, workspace) in view.plan.workspaces.iter().enumerate() {
+        page.unit(workspace, view.outcome(index));
     }
     page.out.concat()
 }
@@ -62,18 +62,18 @@ struct Annotations<'a> {
 }
 
 impl Annotations<'_> {
-    fn unit(&mut self, unit: &WorkspacePlan, outcome: Option<&ApplyOutcome>) {
-        let label = label(unit);
-        if let Some(error) = &unit.error {
+    fn unit(&mut self, workspace: &WorkspacePlan, outcome: Option<&ApplyOutcome>) {
+        let label = label(workspace);
+        if let Some(error) = &workspace.error {
             self.push(AnnotationLevel::Error, None, &format!("{label} is not planned"), &error.message);
         }
         if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref()) {
             self.push(AnnotationLevel::Error, None, &format!("{label} stopped"), &error.message);
         }
-        for (index, action) in unit.actions.iter().enumerate() {
-            self.action(&label, unit, action, outcome.and_then(|outcome| outcome.results.get(index)));
+        for (index, action) in workspace.actions.iter().enumerate() {
+            self.action(&label, workspace, action, outcome.and_then(|outcome| outcome.results.get(index)));
         }
-        for withheld in &unit.withheld {
+        for withheld in &workspace.withheld {
             let level = if withheld.refused { AnnotationLevel::Warning } else { AnnotationLevel::Notice };
             let title = format!("{} of {label}/{} is withheld", withheld.action, withheld.source);
             let allow = withheld.allow.iter().map(|allow| format!("\nTo allow: {allow}"));
@@ -81,28 +81,34 @@ impl Annotations<'_> {
             let message = message + &fields(&withheld.changes);
             self.push(level, withheld.location.as_ref(), &title, &message);
         }
-        for unchecked in &unit.unchecked {
+        for unchecked in &workspace.unchecked {
             let title = format!("{label}/{} is not checked", unchecked.source);
             self.push(AnnotationLevel::Warning, Some(&unchecked.location), &title, &unchecked.reason);
         }
-        if !unit.unmanaged.is_empty() {
+        if !workspace.unmanaged.is_empty() {
             self.push(
                 AnnotationLevel::Notice,
                 None,
                 &format!("Unmanaged in {label}, left alone"),
-                &unmanaged(unit),
+                &unmanaged(workspace),
             );
         }
     }
 
-    fn action(&mut self, label: &str, unit: &WorkspacePlan, action: &Action, result: Option<&ActionResult>) {
-        let what = format!("{} {label}/{}", verb(unit, &action.step), action.source);
+    fn action(
+        &mut self,
+        label: &str,
+        workspace: &WorkspacePlan,
+        action: &Action,
+        result: Option<&ActionResult>,
+    ) {
+        let what = format!("{} {label}/{}", verb(workspace, &action.step), action.source);
         let (level, title, message) = match result {
             None => match &action.test_status {
                 Some(TestStatus { passed: false, message }) => {
                     (AnnotationLevel::Error, format!("{what}: the connection test failed"), message.clone())
                 }
-                _ => (AnnotationLevel::Notice, what, planned(unit, action)),
+                _ => (AnnotationLevel::Notice, what, planned(workspace, action)),
             },
             Some(ActionResult::Failed(message)) => {
                 (AnnotationLevel::Error, format!("{what} failed"), message.clone())
@@ -128,17 +134,17 @@ impl Annotations<'_> {
     }
 }
 
-fn label(unit: &WorkspacePlan) -> String {
-    let heading = heading(unit);
+fn label(workspace: &WorkspacePlan) -> String {
+    let heading = heading(workspace);
     match heading.scope {
         Some(scope) => format!("{} ({scope})", heading.label),
         None => heading.label,
     }
 }
 
-fn unmanaged(unit: &WorkspacePlan) -> String {
+fn unmanaged(workspace: &WorkspacePlan) -> String {
     const NAMED: usize = 20;
-    let all = &unit.unmanaged;
+    let all = &workspace.unmanaged;
     let mut names: Vec<String> =
         all.iter().take(NAMED).map(|source| escape::terminal(source.name.as_str())).collect();
     if all.len() > NAMED {
@@ -148,14 +154,14 @@ fn unmanaged(unit: &WorkspacePlan) -> String {
 }
 
 /// Formats the reason and the changed fields, one per line.
-fn planned(unit: &WorkspacePlan, action: &Action) -> String {
+fn planned(workspace: &WorkspacePlan, action: &Action) -> String {
     let mut message = match &action.step {
-        Step::Schedule { .. } => detail(unit, action, false),
+        Step::Schedule { .. } => detail(workspace, action, false),
         _ => action.reason.clone(),
     };
     message.push_str(&fields(&action.changes));
     let declared = match action.step {
-        Step::Connect { index } => unit.desired.sources.get(index),
+        Step::Connect { index } => workspace.desired.sources.get(index),
         _ => None,
     };
     for (path, leaf) in declared.iter().flat_map(|source| source.definition.leaves()) {

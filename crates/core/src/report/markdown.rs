@@ -30,13 +30,13 @@ pub fn markdown(view: &ReportInput<'_>) -> String {
         out.push('\n');
     }
     let mut left_out = Vec::new();
-    for (index, unit) in view.plan.workspaces.iter().enumerate() {
+    for (index, workspace) in view.plan.workspaces.iter().enumerate() {
         let page = LineLayout { color: false, width: 0, flush_left: true };
-        let lines = text::body(unit, view.outcome(index), view.here(), Detail::Attributes, page);
+        let lines = text::body(workspace, view.outcome(index), view.here(), Detail::Attributes, page);
         if lines.is_empty() {
             continue;
         }
-        let heading = sections::heading(unit);
+        let heading = sections::heading(workspace);
         let room = (MARKDOWN_LIMIT - RESERVED_BYTES).saturating_sub(out.len());
         let rest = push_block(&mut out, &title(&heading), &lines, room);
         if rest > 0 {

@@ -18,12 +18,12 @@ pub fn plan_id(plan: &Plan) -> String {
     // A JSON list with sorted keys.
     let mut digest = Sha256::new();
     let mut text = b"[".to_vec();
-    for (n, unit) in units.into_iter().enumerate() {
+    for (n, workspace) in units.into_iter().enumerate() {
         if n > 0 {
             text.push(b',');
         }
         // Cannot fail: all map keys are strings.
-        let _ = serde_json::to_writer(&mut text, &content(unit));
+        let _ = serde_json::to_writer(&mut text, &content(workspace));
         digest.update(&text);
         text.clear();
     }
@@ -32,7 +32,7 @@ pub fn plan_id(plan: &Plan) -> String {
     hex::encode(&digest.finalize()[..6])
 }
 
-/// Effect of a unit's plan. Fields are in alphabetical order, here and below.
+/// Effect of a workspace's plan. Fields are in alphabetical order, here and below.
 #[derive(Serialize)]
 struct HashedContent<'a> {
     actions: Vec<Doing<'a>>,
@@ -68,18 +68,22 @@ struct Doing<'a> {
 #[derive(Serialize)]
 struct DeclaredContent<'a>(SortedKeys<'a>, Arc<Value>, &'a Map<String, Value>, bool, Arc<Value>);
 
-fn content(unit: &WorkspacePlan) -> HashedContent<'_> {
+fn content(workspace: &WorkspacePlan) -> HashedContent<'_> {
     let (mut syncs, mut tests) = (LastCalls::default(), LastCalls::default());
     HashedContent {
-        actions: unit.actions.iter().map(|action| doing(unit, action, &mut syncs, &mut tests)).collect(),
-        error: unit.error.as_ref().map(|error| error.kind.as_str()),
-        policy: json!(unit.desired.policy),
-        suspended: unit.suspended.iter().map(|suspended| &suspended.name).collect(),
-        unchanged: &unit.unchanged,
-        unchecked: unit.unchecked.iter().map(|unchecked| &unchecked.name).collect(),
-        unit: json!(unit.unit()),
-        unmanaged: unit.unmanaged.iter().map(|source| (source.name, source.kind, source.id)).collect(),
-        withheld: unit
+        actions: workspace
+            .actions
+            .iter()
+            .map(|action| doing(workspace, action, &mut syncs, &mut tests))
+            .collect(),
+        error: workspace.error.as_ref().map(|error| error.kind.as_str()),
+        policy: json!(workspace.desired.policy),
+        suspended: workspace.suspended.iter().map(|suspended| &suspended.name).collect(),
+        unchanged: &workspace.unchanged,
+        unchecked: workspace.unchecked.iter().map(|unchecked| &unchecked.name).collect(),
+        unit: json!(workspace.unit()),
+        unmanaged: workspace.unmanaged.iter().map(|source| (source.name, source.kind, source.id)).collect(),
+        withheld: workspace
             .withheld
             .iter()
             .map(|withheld| (&withheld.name, withheld.action.as_str(), withheld.code.as_str()))
@@ -88,7 +92,7 @@ fn content(unit: &WorkspacePlan) -> HashedContent<'_> {
 }
 
 fn doing<'a>(
-    unit: &'a WorkspacePlan,
+    workspace: &'a WorkspacePlan,
     action: &'a Action,
     syncs: &mut LastCalls<'a, Option<SyncSpec>>,
     tests: &mut LastCalls<'a, TestSpec>,
@@ -98,7 +102,7 @@ fn doing<'a>(
             if change.sensitive { (None, None) } else { (change.before.as_ref(), change.after.as_ref()) };
         (&change.path, before, after, change.sensitive, change.reference.as_deref(), change.drift)
     });
-    let source = index(&action.step).and_then(|index| unit.desired.sources.get(index));
+    let source = index(&action.step).and_then(|index| workspace.desired.sources.get(index));
     Doing {
         changes: changes.collect(),
         declared: source.map(|source| {

@@ -65,12 +65,12 @@ fn described(spec: &SyncSpec) -> [(&'static str, String); 6] {
 ///
 /// Example: `Tue 24 Nov 02:15 CET (01:15 UTC here), Wed 25 Nov 02:15 CET (01:15 UTC here)`.
 pub(super) fn next(
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     name: &SourceName,
     spec: &SyncSpec,
     here: TimeContext<'_>,
 ) -> Option<String> {
-    let timing = CompiledSchedule::compile(unit, name, spec).ok()?;
+    let timing = CompiledSchedule::compile(workspace, name, spec).ok()?;
     let zone = timing.zone();
     let local = here.local_or(zone);
     let moments: Vec<String> = timing
@@ -82,12 +82,12 @@ pub(super) fn next(
 }
 
 pub(super) fn instants(
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     name: &SourceName,
     spec: &SyncSpec,
     now: Timestamp,
 ) -> Vec<Timestamp> {
-    CompiledSchedule::compile(unit, name, spec)
+    CompiledSchedule::compile(workspace, name, spec)
         .map(|timing| timing.upcoming(now, FIRINGS_SHOWN))
         .unwrap_or_default()
 }

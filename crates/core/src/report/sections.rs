@@ -1,4 +1,4 @@
-//! Content of a unit's lines, before layout.
+//! Content of a workspace's lines, before layout.
 //!
 //! Texts are not escaped here, but when they are laid out.
 
@@ -65,7 +65,7 @@ impl SectionRow {
     }
 }
 
-/// Parts of a unit's heading, such as `crm  ws_1c04de (organization)`.
+/// Parts of a workspace's heading, such as `crm  ws_1c04de (organization)`.
 pub(super) struct Heading {
     pub(super) label: String,
     /// Workspace id, if it differs from the label.
@@ -74,9 +74,9 @@ pub(super) struct Heading {
     pub(super) scope: Option<String>,
 }
 
-pub(super) fn heading(unit: &WorkspacePlan) -> Heading {
-    let (label, id) = (unit.desired.label(), unit.desired.workspace().as_str());
-    let scope = unit.desired.scope();
+pub(super) fn heading(workspace: &WorkspacePlan) -> Heading {
+    let (label, id) = (workspace.desired.label(), workspace.desired.workspace().as_str());
+    let scope = workspace.desired.scope();
     Heading {
         label: label.to_owned(),
         id: if id == label { None } else { Some(id.to_owned()) },
@@ -84,60 +84,62 @@ pub(super) fn heading(unit: &WorkspacePlan) -> Heading {
     }
 }
 
-/// Returns the rows of one unit.
+/// Returns the rows of one workspace.
 ///
 /// Actions come first, in order of execution, then withheld and ignored sources; verbose output
 /// adds the unchanged ones.
 pub(super) fn of_unit(
-    unit: &WorkspacePlan,
+    workspace: &WorkspacePlan,
     outcome: Option<&ApplyOutcome>,
     here: TimeContext<'_>,
     detail: Detail,
 ) -> Vec<SectionRow> {
     let verbose = detail == Detail::Everything;
     let mut rows = Vec::new();
-    for (index, action) in unit.actions.iter().enumerate() {
+    for (index, action) in workspace.actions.iter().enumerate() {
         let result = outcome.and_then(|outcome| outcome.results.get(index));
-        rows.push(of_action(unit, action, result, here, detail));
+        rows.push(of_action(workspace, action, result, here, detail));
     }
     // A missing secret that blocks an action is already shown there.
-    let told: BTreeSet<_> = unit
+    let told: BTreeSet<_> = workspace
         .actions
         .iter()
         .filter(|action| action.missing_secrets.is_some())
         .map(|action| &action.name)
         .collect();
-    rows.extend(unit.unchecked.iter().filter(|unchecked| !told.contains(&unchecked.name)).map(of_unchecked));
-    for (index, withheld) in unit.withheld.iter().enumerate() {
+    rows.extend(
+        workspace.unchecked.iter().filter(|unchecked| !told.contains(&unchecked.name)).map(of_unchecked),
+    );
+    for (index, withheld) in workspace.withheld.iter().enumerate() {
         // Identical advice for consecutive rows is shown once, at the last.
-        let next = unit.withheld.get(index + 1);
+        let next = workspace.withheld.get(index + 1);
         let repeated =
             next.is_some_and(|next| next.allow == withheld.allow && next.reason == withheld.reason);
         rows.push(of_withheld(withheld, !repeated));
     }
-    let drifting = unit.suspended.iter().filter(|suspended| verbose || !suspended.drift.is_empty());
-    let declared = by_name(unit);
+    let drifting = workspace.suspended.iter().filter(|suspended| verbose || !suspended.drift.is_empty());
+    let declared = by_name(workspace);
     rows.extend(drifting.map(|suspended| of_suspended(suspended, declared.get(&suspended.name).copied())));
-    unmanaged(unit, verbose, &mut rows);
+    unmanaged(workspace, verbose, &mut rows);
     if verbose {
-        rows.extend(unchanged(unit).map(|name| of_unchanged(name, declared.get(name).copied())));
+        rows.extend(unchanged(workspace).map(|name| of_unchanged(name, declared.get(name).copied())));
     }
     rows
 }
 
 fn of_action(
-    unit: &WorkspacePlan,
+    workspace: &WorkspacePlan,
     action: &Action,
     result: Option<&ActionResult>,
     here: TimeContext<'_>,
     much: Detail,
 ) -> SectionRow {
     let verbose = much == Detail::Everything;
-    let (mark, tone) = mark(unit, &action.step);
+    let (mark, tone) = mark(workspace, &action.step);
     let mut row =
-        SectionRow::new(mark, tone, action.source.as_str(), &action.name, unit.word(action.step.kind()));
-    row.detail = detail(unit, action, verbose);
-    if result.is_none() && matches!(action.step, Step::Replace { .. }) && !unit.in_place {
+        SectionRow::new(mark, tone, action.source.as_str(), &action.name, workspace.word(action.step.kind()));
+    row.detail = detail(workspace, action, verbose);
+    if result.is_none() && matches!(action.step, Step::Replace { .. }) && !workspace.in_place {
         row.detail = join(std::mem::take(&mut row.detail), NOT_IN_PLACE);
     }
     match result {
@@ -149,10 +151,10 @@ fn of_action(
                 row.note(format!("connection test failed: {message}"));
             }
         }
-        Some(ActionResult::Done) => row.word = done(unit, &action.step),
+        Some(ActionResult::Done) => row.word = done(workspace, &action.step),
         Some(ActionResult::Failed(message)) => {
             (row.mark, row.tone, row.word) = ("x", Color::Red, "failed");
-            row.detail = join(format!("to {}", verb(unit, &action.step)), &place(action));
+            row.detail = join(format!("to {}", verb(workspace, &action.step)), &place(action));
             row.note(message);
         }
         Some(ActionResult::Skipped(because)) => {
@@ -163,13 +165,13 @@ fn of_action(
     }
     // A source that is restored keeps its schedule.
     let foretold = verbose || result.is_none() && !action.corrects_drift;
-    push_fields(&mut row, unit, action, here, much, foretold);
+    push_fields(&mut row, workspace, action, here, much, foretold);
     row
 }
 
 fn push_fields(
     row: &mut SectionRow,
-    unit: &WorkspacePlan,
+    workspace: &WorkspacePlan,
     action: &Action,
     here: TimeContext<'_>,
     much: Detail,
@@ -179,23 +181,23 @@ fn push_fields(
     row.nested.extend(action.changes.iter().map(|change| field(change, marked)));
     match &action.step {
         Step::Schedule { index, before } => {
-            let after = unit.desired.sources.get(*index).and_then(|source| source.sync.as_ref());
+            let after = workspace.desired.sources.get(*index).and_then(|source| source.sync.as_ref());
             row.nested.extend(
                 schedules::settings(before.as_ref(), after)
                     .map(|(name, shown)| RowDetail::Field(name, shown)),
             );
             if before.as_ref().map(|spec| &spec.when) != after.map(|spec| &spec.when) {
-                row.nested.extend(next(unit, *index, here));
+                row.nested.extend(next(workspace, *index, here));
             }
         }
         Step::Connect { index } => {
-            let Some(source) = unit.desired.sources.get(*index) else { return };
+            let Some(source) = workspace.desired.sources.get(*index) else { return };
             if much != Detail::Changes {
                 row.nested.extend(declared(&source.definition));
             }
             if foretold && let Some(spec) = &source.sync {
                 let mut words = schedules::words(Some(spec));
-                if let Some(moments) = schedules::next(unit.unit(), &source.name, spec, here) {
+                if let Some(moments) = schedules::next(workspace.unit(), &source.name, spec, here) {
                     words = format!("{words}; next {moments}");
                 }
                 row.nested
@@ -206,10 +208,10 @@ fn push_fields(
     }
 }
 
-fn mark(unit: &WorkspacePlan, step: &Step) -> (&'static str, Color) {
+fn mark(workspace: &WorkspacePlan, step: &Step) -> (&'static str, Color) {
     match step {
         Step::Connect { .. } => ("+", Color::Green),
-        Step::Replace { .. } if unit.in_place => ("~", Color::Yellow),
+        Step::Replace { .. } if workspace.in_place => ("~", Color::Yellow),
         Step::Replace { .. } => ("-/+", Color::Yellow),
         Step::Cleanup { .. } => ("-", Color::Red),
         Step::Schedule { .. } => ("~", Color::Yellow),
@@ -218,9 +220,9 @@ fn mark(unit: &WorkspacePlan, step: &Step) -> (&'static str, Color) {
 }
 
 /// Returns the past participle, such as `connected`.
-pub(super) fn done(unit: &WorkspacePlan, step: &Step) -> &'static str {
+pub(super) fn done(workspace: &WorkspacePlan, step: &Step) -> &'static str {
     match step {
-        Step::Replace { .. } if unit.in_place => "updated",
+        Step::Replace { .. } if workspace.in_place => "updated",
         Step::Adopt { .. } => "adopted",
         Step::Connect { .. } => "connected",
         Step::Replace { .. } => "replaced",
@@ -231,15 +233,15 @@ pub(super) fn done(unit: &WorkspacePlan, step: &Step) -> &'static str {
 }
 
 /// Returns the verb, such as `clean up`.
-pub(super) fn verb(unit: &WorkspacePlan, step: &Step) -> &'static str {
+pub(super) fn verb(workspace: &WorkspacePlan, step: &Step) -> &'static str {
     match step {
         Step::Cleanup { .. } => "clean up",
-        other => unit.word(other.kind()),
+        other => workspace.word(other.kind()),
     }
 }
 
 /// Returns the position or reason in an action's line.
-pub(super) fn detail(unit: &WorkspacePlan, action: &Action, verbose: bool) -> String {
+pub(super) fn detail(workspace: &WorkspacePlan, action: &Action, verbose: bool) -> String {
     let declared = place(action);
     match &action.step {
         Step::Connect { .. } if action.corrects_drift => join(declared, &action.reason),
@@ -252,7 +254,7 @@ pub(super) fn detail(unit: &WorkspacePlan, action: &Action, verbose: bool) -> St
         }
         Step::Cleanup { .. } => action.reason.clone(),
         Step::Schedule { index, before } => {
-            let after = unit.desired.sources.get(*index).and_then(|source| source.sync.as_ref());
+            let after = workspace.desired.sources.get(*index).and_then(|source| source.sync.as_ref());
             schedules::change(before.as_ref(), after)
         }
     }
@@ -306,9 +308,9 @@ fn declared(definition: &Definition) -> Vec<RowDetail> {
         .collect()
 }
 
-fn next(unit: &WorkspacePlan, index: usize, here: TimeContext<'_>) -> Option<RowDetail> {
-    let source = unit.desired.sources.get(index)?;
-    let moments = schedules::next(unit.unit(), &source.name, source.sync.as_ref()?, here)?;
+fn next(workspace: &WorkspacePlan, index: usize, here: TimeContext<'_>) -> Option<RowDetail> {
+    let source = workspace.desired.sources.get(index)?;
+    let moments = schedules::next(workspace.unit(), &source.name, source.sync.as_ref()?, here)?;
     Some(RowDetail::Line(format!("next: {moments}")))
 }
 
@@ -341,11 +343,14 @@ fn of_suspended(suspended: &Suspended, source: Option<&DesiredSource>) -> Sectio
     row
 }
 
-fn unmanaged(unit: &WorkspacePlan, verbose: bool, rows: &mut Vec<SectionRow>) {
-    let all = &unit.unmanaged;
+fn unmanaged(workspace: &WorkspacePlan, verbose: bool, rows: &mut Vec<SectionRow>) {
+    let all = &workspace.unmanaged;
     let shown = if verbose || all.len() <= MAX_UNMANAGED_SHOWN { all.len() } else { MAX_UNMANAGED_SHOWN };
     rows.extend(
-        all.iter().take(shown).enumerate().map(|(index, source)| of_unmanaged(unit, &source, index == 0)),
+        all.iter()
+            .take(shown)
+            .enumerate()
+            .map(|(index, source)| of_unmanaged(workspace, &source, index == 0)),
     );
     if shown < all.len()
         && let Some(last) = rows.last_mut()
@@ -354,9 +359,9 @@ fn unmanaged(unit: &WorkspacePlan, verbose: bool, rows: &mut Vec<SectionRow>) {
     }
 }
 
-fn of_unmanaged(unit: &WorkspacePlan, source: &Unmanaged, with_advice: bool) -> SectionRow {
+fn of_unmanaged(workspace: &WorkspacePlan, source: &Unmanaged, with_advice: bool) -> SectionRow {
     let mut row = SectionRow::new("?", Color::Dim, source.name.as_str(), &source.name, "unmanaged");
-    let address = escape::shell(&format!("{}/{}", unit.desired.label(), source.name));
+    let address = escape::shell(&format!("{}/{}", workspace.desired.label(), source.name));
     row.detail = match address {
         Some(address) if with_advice => format!("left alone; `wellspring pull {address}` takes it over"),
         None if with_advice => "left alone; declare it to take it over".to_owned(),
@@ -372,6 +377,6 @@ fn of_unchanged(name: &SourceName, source: Option<&DesiredSource>) -> SectionRow
     row
 }
 
-pub(super) fn by_name(unit: &WorkspacePlan) -> BTreeMap<&SourceName, &DesiredSource> {
-    unit.desired.sources.iter().map(|source| (&source.name, source)).collect()
+pub(super) fn by_name(workspace: &WorkspacePlan) -> BTreeMap<&SourceName, &DesiredSource> {
+    workspace.desired.sources.iter().map(|source| (&source.name, source)).collect()
 }

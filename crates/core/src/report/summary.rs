@@ -79,17 +79,17 @@ pub fn counts(plan: &Plan, outcomes: Option<&[ApplyOutcome]>, problems: &Problem
         unknown_ownership: problems.unknown_ownership,
         ..Summary::default()
     };
-    sum.unchanged += plan.unchanged_workspaces.iter().map(|unit| unit.unchanged).sum::<usize>();
-    for (index, unit) in plan.workspaces.iter().enumerate() {
+    sum.unchanged += plan.unchanged_workspaces.iter().map(|workspace| workspace.unchanged).sum::<usize>();
+    for (index, workspace) in plan.workspaces.iter().enumerate() {
         let outcome = outcomes.and_then(|outcomes| outcomes.get(index));
-        unit.actions.iter().for_each(|action| sum.add(unit, &action.step));
-        sum.unchanged += unchanged(unit).count();
-        sum.withheld += unit.withheld.len();
-        sum.unmanaged += unit.unmanaged.len();
-        sum.suspended += unit.suspended.len();
-        sum.unchecked += unit.unchecked.len();
+        workspace.actions.iter().for_each(|action| sum.add(workspace, &action.step));
+        sum.unchanged += unchanged(workspace).count();
+        sum.withheld += workspace.withheld.len();
+        sum.unmanaged += workspace.unmanaged.len();
+        sum.suspended += workspace.suspended.len();
+        sum.unchecked += workspace.unchecked.len();
         sum.errors +=
-            usize::from(unit.error.is_some() || outcome.is_some_and(|outcome| outcome.error.is_some()));
+            usize::from(workspace.error.is_some() || outcome.is_some_and(|outcome| outcome.error.is_some()));
         for result in outcome.into_iter().flat_map(|outcome| &outcome.results) {
             sum.failed += usize::from(matches!(result, ActionResult::Failed(_)));
             sum.skipped += usize::from(matches!(result, ActionResult::Skipped(_)));
@@ -102,10 +102,10 @@ pub fn counts(plan: &Plan, outcomes: Option<&[ApplyOutcome]>, problems: &Problem
 /// Returns the sources verified to be up to date.
 ///
 /// These were compared in full and have no action, not even a new schedule.
-pub(super) fn unchanged(unit: &WorkspacePlan) -> impl Iterator<Item = &SourceName> {
-    let unchecked = unit.unchecked.iter().map(|unchecked| &unchecked.name);
-    let others: BTreeSet<_> = unit.actions.iter().map(|action| &action.name).chain(unchecked).collect();
-    unit.unchanged.iter().filter(move |name| !others.contains(name))
+pub(super) fn unchanged(workspace: &WorkspacePlan) -> impl Iterator<Item = &SourceName> {
+    let unchecked = workspace.unchecked.iter().map(|unchecked| &unchecked.name);
+    let others: BTreeSet<_> = workspace.actions.iter().map(|action| &action.name).chain(unchecked).collect();
+    workspace.unchanged.iter().filter(move |name| !others.contains(name))
 }
 
 fn is_interrupted(result: &ActionResult) -> bool {
@@ -113,9 +113,9 @@ fn is_interrupted(result: &ActionResult) -> bool {
 }
 
 impl Summary {
-    fn add(&mut self, unit: &WorkspacePlan, step: &Step) {
+    fn add(&mut self, workspace: &WorkspacePlan, step: &Step) {
         *self.of(step) += 1;
-        self.update += usize::from(unit.in_place && matches!(step, Step::Replace { .. }));
+        self.update += usize::from(workspace.in_place && matches!(step, Step::Replace { .. }));
     }
 
     fn of(&mut self, step: &Step) -> &mut usize {
@@ -164,10 +164,10 @@ pub fn outcome_line(plan: &Plan, outcomes: &[ApplyOutcome], problems: &Problems)
     }
     let mut done = Summary::default();
     let (mut without_secret, mut waiting) = (0, 0);
-    for (unit, outcome) in plan.workspaces.iter().zip(outcomes) {
-        for (action, result) in unit.actions.iter().zip(&outcome.results) {
+    for (workspace, outcome) in plan.workspaces.iter().zip(outcomes) {
+        for (action, result) in workspace.actions.iter().zip(&outcome.results) {
             match result {
-                ActionResult::Done => done.add(unit, &action.step),
+                ActionResult::Done => done.add(workspace, &action.step),
                 ActionResult::Skipped(_) if action.missing_secrets.is_some() => without_secret += 1,
                 ActionResult::Skipped(_) if !is_interrupted(result) => waiting += 1,
                 _ => {}
@@ -224,10 +224,12 @@ fn nothing_to_do(plan: &Plan, sum: &Summary) -> String {
 
 /// Formats `9 sources in 6 workspaces are up to date`.
 fn up_to_date(plan: &Plan, sum: &Summary) -> String {
-    let planned = plan.workspaces.iter().filter(|unit| unchanged(unit).next().is_some());
-    let as_before = plan.unchanged_workspaces.iter().filter(|unit| unit.unchanged > 0);
-    let standing: BTreeSet<_> =
-        planned.map(|unit| unit.desired.workspace()).chain(as_before.map(|unit| &unit.workspace)).collect();
+    let planned = plan.workspaces.iter().filter(|workspace| unchanged(workspace).next().is_some());
+    let as_before = plan.unchanged_workspaces.iter().filter(|workspace| workspace.unchanged > 0);
+    let standing: BTreeSet<_> = planned
+        .map(|workspace| workspace.desired.workspace())
+        .chain(as_before.map(|workspace| &workspace.workspace))
+        .collect();
     format!(
         "{} in {} {} up to date",
         humanize::count(sum.unchanged, "source"),

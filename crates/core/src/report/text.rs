@@ -21,9 +21,9 @@ pub fn text(view: &ReportInput<'_>, look: &Style) -> String {
     let mut lines = problem_lines(view.plan, view.problems, look);
     let detail = if look.verbose { Detail::Everything } else { Detail::Attributes };
     let mut outages = Outages::of(view.plan);
-    for (index, unit) in view.plan.workspaces.iter().enumerate() {
-        match outages.take(unit) {
-            None => lines.extend(block(unit, view.outcome(index), view.here(), look, detail)),
+    for (index, workspace) in view.plan.workspaces.iter().enumerate() {
+        match outages.take(workspace) {
+            None => lines.extend(block(workspace, view.outcome(index), view.here(), look, detail)),
             Some(workspaces) => lines.extend(outage_block(&workspaces, look)),
         }
     }
@@ -39,9 +39,9 @@ pub fn text(view: &ReportInput<'_>, look: &Style) -> String {
 ///
 /// Empty if nothing changes, unless the output is verbose.
 #[must_use]
-pub fn unit_text(unit: &WorkspacePlan, here: TimeContext<'_>, look: &Style) -> String {
+pub fn unit_text(workspace: &WorkspacePlan, here: TimeContext<'_>, look: &Style) -> String {
     let detail = if look.verbose { Detail::Everything } else { Detail::Changes };
-    block(unit, None, here, look, detail).into_iter().map(|line| line + "\n").collect()
+    block(workspace, None, here, look, detail).into_iter().map(|line| line + "\n").collect()
 }
 
 /// Renders the problems outside the plan, followed by an empty line; may be empty.
@@ -76,72 +76,74 @@ struct Outages<'a>(BTreeMap<&'a str, Vec<&'a WorkspacePlan>>);
 impl<'a> Outages<'a> {
     fn of(plan: &'a Plan) -> Self {
         let mut outages: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for unit in &plan.workspaces {
-            if let Some(outage) = Self::reason(unit) {
-                outages.entry(outage).or_default().push(unit);
+        for workspace in &plan.workspaces {
+            if let Some(outage) = Self::reason(workspace) {
+                outages.entry(outage).or_default().push(workspace);
             }
         }
         outages.retain(|_, workspaces| workspaces.len() > 1);
         Self(outages)
     }
 
-    fn reason(unit: &WorkspacePlan) -> Option<&str> {
-        unit.error.as_ref()?.outage.as_deref()
+    fn reason(workspace: &WorkspacePlan) -> Option<&str> {
+        workspace.error.as_ref()?.outage.as_deref()
     }
 
     /// Returns the workspaces with the outage of this one.
     ///
     /// Returns them for the first of them, an empty list for the others, and nothing if it has none in common.
-    fn take(&mut self, unit: &WorkspacePlan) -> Option<Vec<&'a WorkspacePlan>> {
-        self.0.get_mut(Self::reason(unit)?).map(std::mem::take)
+    fn take(&mut self, workspace: &WorkspacePlan) -> Option<Vec<&'a WorkspacePlan>> {
+        self.0.get_mut(Self::reason(workspace)?).map(std::mem::take)
     }
 }
 
 /// Renders one block for workspaces with a common outage.
 fn outage_block(workspaces: &[&WorkspacePlan], look: &Style) -> Vec<String> {
-    let Some(outage) = workspaces.first().and_then(|unit| Outages::reason(unit)) else { return Vec::new() };
+    let Some(outage) = workspaces.first().and_then(|workspace| Outages::reason(workspace)) else {
+        return Vec::new();
+    };
     let page = LineLayout { color: look.color, width: look.width, flush_left: false };
-    let named = workspaces.iter().map(|unit| escape::terminal(unit.desired.label()));
+    let named = workspaces.iter().map(|workspace| escape::terminal(workspace.desired.label()));
     let mut lines = vec![Color::Bold.paint(&humanize::first_of(named, WORKSPACES_NAMED), look.color)];
     push_error(page, "not planned", outage, &mut lines);
     lines
 }
 
 fn block(
-    unit: &WorkspacePlan,
+    workspace: &WorkspacePlan,
     outcome: Option<&ApplyOutcome>,
     here: TimeContext<'_>,
     look: &Style,
     detail: Detail,
 ) -> Vec<String> {
     let page = LineLayout { color: look.color, width: look.width, flush_left: false };
-    let body = body(unit, outcome, here, detail, page);
+    let body = body(workspace, outcome, here, detail, page);
     if body.is_empty() && !look.verbose {
         return body;
     }
-    let mut lines = vec![heading(unit, look)];
+    let mut lines = vec![heading(workspace, look)];
     lines.extend(body);
     lines
 }
 
 /// Renders the content below a block's heading.
 pub(super) fn body(
-    unit: &WorkspacePlan,
+    workspace: &WorkspacePlan,
     outcome: Option<&ApplyOutcome>,
     here: TimeContext<'_>,
     detail: Detail,
     page: LineLayout,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(error) = &unit.error {
+    if let Some(error) = &workspace.error {
         push_error(page, "not planned", &error.message, &mut lines);
     }
-    lines.extend(page.rows(&sections::of_unit(unit, outcome, here, detail)));
+    lines.extend(page.rows(&sections::of_unit(workspace, outcome, here, detail)));
     if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref()) {
         push_error(page, "stopped", &error.message, &mut lines);
     }
-    if detail == Detail::Everything && !unit.unreadable.is_empty() {
-        let fields = unit.unreadable.join(", ");
+    if detail == Detail::Everything && !workspace.unreadable.is_empty() {
+        let fields = workspace.unreadable.join(", ");
         page.paragraph(&format!("not readable from the platform: {fields}"), 6, Color::Plain, &mut lines);
     }
     lines
@@ -156,8 +158,8 @@ fn push_error(page: LineLayout, what: &str, message: &str, lines: &mut Vec<Strin
     }
 }
 
-fn heading(unit: &WorkspacePlan, look: &Style) -> String {
-    let heading = sections::heading(unit);
+fn heading(workspace: &WorkspacePlan, look: &Style) -> String {
+    let heading = sections::heading(workspace);
     let mut line = Color::Bold.paint(&escape::terminal(&heading.label), look.color);
     let id = heading.id.map(|id| format!("  {}", escape::terminal(&id)));
     let scope = heading.scope.map(|scope| format!(" ({})", escape::terminal(&scope)));
@@ -182,7 +184,7 @@ pub(super) fn remainder(plan: &Plan, outcomes: Option<&[ApplyOutcome]>) -> Optio
 fn unreadable(plan: &Plan) -> Option<String> {
     let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
     let planned = plan.workspaces.iter().flat_map(WorkspacePlan::unreadable_names).map(|name| (name, 1));
-    let as_before = plan.unchanged_workspaces.iter().flat_map(|unit| &unit.unreadable);
+    let as_before = plan.unchanged_workspaces.iter().flat_map(|workspace| &workspace.unreadable);
     for (name, n) in planned.chain(as_before.map(|(name, n)| (name.as_str(), *n))) {
         *by_name.entry(name).or_default() += n;
     }
