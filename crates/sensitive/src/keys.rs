@@ -1,6 +1,6 @@
 //! The names of keys that hold secrets.
 
-use crate::words::Words;
+use crate::words::{WordList, Words};
 use std::sync::LazyLock;
 
 /// Likelihood that the value of a key with this name is a secret.
@@ -81,10 +81,14 @@ static BY_LAST_LETTER: LazyLock<[Vec<KeyName>; 26]> = LazyLock::new(|| {
 });
 
 /// Suffix words that do not change the meaning: `password_base64`, `DB_PASS_2`.
-const QUALIFIERS: Words = Words(
-    "content contents value text string base64 b64 hex plain plaintext raw literal old new current previous
-    primary secondary prod ro",
-);
+static QUALIFIERS: WordList = LazyLock::new(|| {
+    Words(
+        "content contents value text string base64 b64 hex plain plaintext raw literal old new current previous
+        primary secondary prod ro",
+    )
+    .iter()
+    .collect()
+});
 
 /// Returns the rank of a key's name; `None` for nearly every key.
 #[must_use]

@@ -21,7 +21,9 @@ pub use values::{exposes_secret, exposes_secret_under, masked, masked_text};
 pub use words::Words;
 
 use plain::is_literal;
+use std::sync::LazyLock;
 use texts::is_flag;
+use words::WordList;
 
 /// Returns true if values of a key with this name must not be displayed.
 #[must_use]
@@ -83,11 +85,15 @@ pub fn is_secret_number(key: &str, digits: &str) -> bool {
 /// table.
 #[must_use]
 pub fn named_value<'t>(text: impl Fn(&str) -> Option<&'t str>) -> Option<(&'static str, &'t str)> {
-    const NAMES: Words =
-        Words("name key header param parameter property field variable k id option Name Key Header NAME KEY");
-    const VALUES: Words = Words("value val v content argument Value VALUE Content text");
+    static NAMES: WordList = LazyLock::new(|| {
+        Words("name key header param parameter property field variable k id option Name Key Header NAME KEY")
+            .iter()
+            .collect()
+    });
+    static VALUES: WordList =
+        LazyLock::new(|| Words("value val v content argument Value VALUE Content text").iter().collect());
     let name = NAMES.iter().find_map(|key| text(key).filter(|name| rank(name).is_some()))?;
-    let value = VALUES.iter().find(|key| text(key).is_some())?;
+    let value = VALUES.iter().copied().find(|key| text(key).is_some())?;
     Some((value, name))
 }
 

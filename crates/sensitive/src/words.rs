@@ -1,5 +1,10 @@
 //! Lists of words, written as text.
 
+use std::sync::LazyLock;
+
+/// Words that are split at first use, for what is asked for every key of a file.
+pub(crate) type WordList = LazyLock<Vec<&'static str>>;
+
 /// Words separated by white space.
 #[derive(Debug, Clone, Copy)]
 pub struct Words(pub &'static str);
