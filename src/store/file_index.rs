@@ -5,7 +5,7 @@
 use super::codec;
 use super::{Store, StoreError};
 use crate::model::WorkspaceRef;
-use rusqlite::params;
+use rusqlite::{Row, params};
 use std::collections::BTreeMap;
 
 impl Store {
@@ -34,12 +34,8 @@ impl Store {
         self.read(move |connection, platform| {
             let mut statement = connection
                 .prepare_cached("SELECT file, units FROM files WHERE platform = ?1 AND root = ?2")?;
-            let mut rows = statement.query([platform, &root])?;
-            let mut files = BTreeMap::new();
-            while let Some(row) = rows.next()? {
-                files.insert(row.get(0)?, codec::decode(&row.get::<_, String>(1)?, "files")?);
-            }
-            Ok(files)
+            let read = |row: &Row<'_>| Ok((row.get(0)?, codec::decode(&row.get::<_, String>(1)?, "files")?));
+            statement.query_and_then([platform, &root], read)?.collect()
         })
         .await
     }

@@ -80,19 +80,15 @@ impl Store {
                    AND (?4 IS NULL OR source = ?4) AND (?5 IS NULL OR at >= ?5)
                  ORDER BY number DESC LIMIT ?6",
             )?;
-            let mut rows = statement.query(params![
+            let of = params![
                 platform,
                 filter.unit.as_ref().map(|unit| unit.workspace.as_str()),
                 filter.unit.as_ref().map(|unit| unit.scope.as_str()),
                 filter.source.as_ref().map(SourceName::as_str),
                 filter.since.map(nanoseconds),
                 codec::limit(filter.limit),
-            ])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(read(row)?);
-            }
-            Ok(found)
+            ];
+            statement.query_and_then(of, read)?.collect()
         })
         .await
     }
@@ -124,12 +120,8 @@ pub(super) fn drift_corrections(
          AND at >= ?4 AND mends_drift AND outcome = 'done' ORDER BY number",
     )?;
     let of = params![platform, unit.workspace.as_str(), unit.scope.as_str(), nanoseconds(since)];
-    let mut rows = statement.query(of)?;
-    let mut undone = Vec::new();
-    while let Some(row) = rows.next()? {
-        undone.push((codec::name(row.get(0)?, "journal")?, row.get(1)?, instant(row.get(2)?)));
-    }
-    Ok(undone)
+    let read = |row: &Row<'_>| Ok((codec::name(row.get(0)?, "journal")?, row.get(1)?, instant(row.get(2)?)));
+    statement.query_and_then(of, read)?.collect()
 }
 
 /// Prepares the statement for [`write`] and binds the shared columns.

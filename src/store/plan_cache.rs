@@ -2,9 +2,10 @@
 //!
 //! Writing to a unit invalidates its entry.
 
+use super::error::DbError;
 use super::{Store, StoreError, codec, unit_number};
 use crate::model::WorkspaceRef;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 /// Cached results of runs on one root.
 pub struct PlanCacheRows {
@@ -24,12 +25,9 @@ impl Store {
                 "SELECT workspace, scope, found FROM settled JOIN units USING (unit)
                  WHERE root = ?1 AND platform = ?2",
             )?;
-            let mut rows = statement.query([root.as_str(), platform])?;
-            let mut units = Vec::new();
-            while let Some(row) = rows.next()? {
-                units.push((codec::unit(row.get(0)?, row.get(1)?, "settled")?, row.get(2)?));
-            }
-            Ok(Some(PlanCacheRows { ground, entries: units }))
+            let read = |row: &Row<'_>| Ok((codec::unit(row.get(0)?, row.get(1)?, "settled")?, row.get(2)?));
+            let entries = statement.query_and_then([root.as_str(), platform], read)?;
+            Ok(Some(PlanCacheRows { ground, entries: entries.collect::<Result<_, DbError>>()? }))
         })
         .await
     }

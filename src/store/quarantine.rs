@@ -37,17 +37,16 @@ pub(super) fn load(
         "SELECT name, since, reason, mark FROM quarantined
          WHERE platform = ?1 AND workspace = ?2 AND scope = ?3",
     )?;
-    let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
-    let mut quarantined = BTreeMap::new();
-    while let Some(row) = rows.next()? {
+    let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
+    let quarantined = statement.query_and_then(of, |row| {
         let held = QuarantineEntry {
             since: instant(row.get(1)?),
             reason: row.get(2)?,
             definition_hash: row.get(3)?,
         };
-        quarantined.insert(codec::name(row.get(0)?, "quarantined")?, held);
-    }
-    Ok(quarantined)
+        Ok((codec::name(row.get(0)?, "quarantined")?, held))
+    })?;
+    quarantined.collect()
 }
 
 /// Quarantines `name`, or replaces its record.

@@ -260,9 +260,8 @@ impl Store {
                  WHERE last.platform = ?1 AND last.workspace = ?2 AND last.scope = ?3
                      AND (owned IS NULL OR last.connection IS coalesce(owned ->> '$.connected_at', 'id:' || (owned ->> '$.id')))",
             )?;
-            let mut rows = statement.query([platform, unit.workspace.as_str(), unit.scope.as_str()])?;
-            let mut last = BTreeMap::new();
-            while let Some(row) = rows.next()? {
+            let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
+            let runs = statement.query_and_then(of, |row| {
                 let run = LastRun {
                     firing: instant(row.get(1)?),
                     started_at: instant(row.get(2)?),
@@ -271,9 +270,9 @@ impl Store {
                     last_success: row.get::<_, Option<i64>>(5)?.map(instant),
                     records: records(row, 6)?,
                 };
-                last.insert(codec::name(row.get(0)?, "runs")?, run);
-            }
-            Ok(last)
+                Ok((codec::name(row.get(0)?, "runs")?, run))
+            })?;
+            runs.collect()
         })
         .await
     }
@@ -291,18 +290,14 @@ impl Store {
                    AND (?4 IS NULL OR name = ?4)
                  ORDER BY run DESC LIMIT ?5",
             )?;
-            let mut rows = statement.query(params![
+            let of = params![
                 platform,
                 filter.unit.as_ref().map(|unit| unit.workspace.as_str()),
                 filter.unit.as_ref().map(|unit| unit.scope.as_str()),
                 filter.source.as_ref().map(SourceName::as_str),
                 codec::limit(filter.limit),
-            ])?;
-            let mut runs = Vec::new();
-            while let Some(row) = rows.next()? {
-                runs.push(read(row, &mut roll)?);
-            }
-            Ok(runs)
+            ];
+            statement.query_and_then(of, |row| read(row, &mut roll))?.collect()
         })
         .await
     }
