@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 /// Number of histories unless another one is requested: less than a minute on two cores.
-const HISTORIES: u64 = 2_500;
+const HISTORIES: u64 = 5_000;
 
 #[test]
 fn whatever_happens_the_invariants_hold() {
