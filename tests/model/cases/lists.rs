@@ -260,3 +260,22 @@ fn the_rest_of_a_refused_batch_overwrites_nothing_that_a_list_shows_by_then() {
         assert_eq!(hosts(history), ["h9"]);
     });
 }
+
+#[test]
+fn a_row_removed_to_make_room_is_not_taken_for_the_new_one() {
+    let semantics =
+        Semantics { echo: Echo::Nothing, answers_ids: false, lag: 60_000, ..platform(Taken::Conflict) };
+    case(semantics, async |history| {
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        history.tree.policy.adopt = Adopt::Replace;
+        history.tree.policy.max_cleanup = Limit::Percent(100);
+        for _ in 0..6 {
+            tokio::time::sleep(Duration::from_secs(61)).await;
+            pass(history).await;
+        }
+        let world = history.wire.world();
+        assert_eq!(world.rows.len(), 1);
+        assert_eq!(world.rows[0].config["host"], "h1");
+        assert_eq!(world.rows[0].number, 2, "one replacement only");
+    });
+}

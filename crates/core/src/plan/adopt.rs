@@ -5,10 +5,10 @@ use super::{
     case::with_location, compare_unmanaged, diff,
 };
 use crate::model::{
-    Adopt, Definition, FieldPath, LastApplied, LeafValue, ManagedSource, ObservedSource, ReadbackMap,
-    ReadbackState, SortedMap, toml_string,
+    Adopt, ConfigValue, Definition, FieldPath, LastApplied, LeafValue, ManagedSource, ObservedSource,
+    ReadbackMap, ReadbackState, SortedMap, toml_string,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Adopts the source, or withholds the adoption with the reason and the fix.
@@ -100,7 +100,7 @@ pub(super) fn written_by(writer: &str) -> String {
 ///
 /// Adopted as identical, its readback is recorded. Adopted by name, the declared values are recorded as the
 /// expected readback, so that differences count as drift and are corrected. Adopted to be replaced, a source that
-/// hides values counts as having none of them.
+/// hides values has those that it shows as declared, and no others.
 fn adopted(
     case: &SourceCase<'_>,
     row: &ObservedSource,
@@ -112,12 +112,9 @@ fn adopted(
         _ => BTreeMap::new(),
     };
     let is_unknown = policy == Adopt::Replace && first_hidden(case, comparison).is_some();
-    let definition = if is_unknown {
-        let kind = case.source.definition.kind.clone();
-        Arc::new(Definition { kind, connection_config: SortedMap::default(), metadata: SortedMap::default() })
-    } else {
-        Arc::clone(&case.source.definition)
-    };
+    let declared = &case.source.definition;
+    let definition =
+        if is_unknown { Arc::new(shown_part(declared, row, comparison)) } else { Arc::clone(declared) };
     let applied = LastApplied {
         definition: definition.into(),
         secrets,
@@ -155,6 +152,44 @@ fn adopted(
         line: None,
     };
     with_location(Arc::new(owned), case.source, case.input.root)
+}
+
+/// Returns the part of the definition that the row shows.
+///
+/// Values of the row itself are not recorded, because these may be secrets.
+fn shown_part(declared: &Definition, row: &ObservedSource, comparison: &FieldDiff) -> Definition {
+    let changed = comparison.changes.iter().map(|change| &change.path);
+    let other: BTreeSet<&FieldPath> = changed.chain(&comparison.unreadable).collect();
+    let config = FieldPath::root("connection_config");
+    let metadata = FieldPath::root("metadata");
+    let shows = |path: &FieldPath| !other.iter().any(|differs| differs.as_str().starts_with(path.as_str()));
+    Definition {
+        kind: row.kind.as_deref().map_or_else(|| declared.kind.clone(), Into::into),
+        connection_config: shown_entries(&declared.connection_config, &config, &other),
+        metadata: declared
+            .metadata
+            .iter()
+            .filter(|(key, _)| shows(&metadata.key(key)))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+    }
+}
+
+fn shown_entries(
+    entries: &SortedMap<ConfigValue>,
+    path: &FieldPath,
+    other: &BTreeSet<&FieldPath>,
+) -> SortedMap<ConfigValue> {
+    let shown = entries.iter().filter_map(|(key, value)| {
+        let path = path.key(key);
+        let value = match value {
+            ConfigValue::Table(inner) => ConfigValue::Table(shown_entries(inner, &path, other)),
+            _ if other.contains(&path) => return None,
+            value => value.clone(),
+        };
+        Some((key.clone(), value))
+    });
+    shown.collect()
 }
 
 fn declared_readback(case: &SourceCase<'_>) -> ReadbackMap {

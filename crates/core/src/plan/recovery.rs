@@ -131,11 +131,22 @@ pub fn recover(
     let stamps = listing.iter().any(|row| row.echo.fingerprint.is_some());
     let by_id = OnceCell::new();
     let busy: Vec<SourceName> = intents.values().map(|intent| intent.name.clone()).collect();
+    let removed: Vec<(SourceName, SourceId)> = intents.values().filter_map(removed_row).collect();
     for (number, intent) in intents {
         let rows = listed.rows(&intent.name);
         let age = now.duration_since(intent.recorded_at).abs();
         let known = match &intent.kind {
             IntentKind::Connect(applied) => {
+                // A list that is out of date may still show a row that was removed to make room for this one.
+                let is_removed = |row: &ObservedSource| {
+                    let is_it = |(name, id): &(SourceName, SourceId)| {
+                        *name == intent.name && row.id.as_ref() == Some(id)
+                    };
+                    removed.iter().any(is_it)
+                };
+                let left: Vec<&ObservedSource> =
+                    rows.iter().copied().filter(|row| !is_removed(row)).collect();
+                let rows = left.as_slice();
                 let owned = out.inventory.managed.get(&intent.name);
                 let sent = OpenConnect {
                     intent: &intent,
@@ -170,7 +181,11 @@ pub fn recover(
                     }
                 }
             }
-            IntentKind::Cleanup(id) => resolve_cleanup(&mut out, &intent, id, rows, age >= settle),
+            IntentKind::Cleanup(id) => {
+                let makes_room = intent.answer.is_some() && out.has_open_connect(&intent.name);
+                let settled = age >= settle && (!makes_room || age >= MAX_REQUEST_DELAY);
+                resolve_cleanup(&mut out, &intent, id, rows, settled)
+            }
         };
         match known {
             Ok(()) => out.corrections.push(InventoryUpdate::Close(number)),
@@ -211,6 +226,14 @@ pub fn abandon(
     out
 }
 
+/// Returns the row that the platform reported as removed.
+fn removed_row(intent: &Intent) -> Option<(SourceName, SourceId)> {
+    match &intent.kind {
+        IntentKind::Cleanup(id) if intent.answer.is_some() => Some((intent.name.clone(), id.clone())),
+        _ => None,
+    }
+}
+
 /// Returns true if a later connect of the same name was carried out.
 fn is_superseded(intent: &Intent, owned: &ManagedSource) -> bool {
     owned.sent.last().is_some_and(|last| last.at > intent.recorded_at && last.applied.is_none())
@@ -225,6 +248,13 @@ fn ids_of(listing: &[ObservedSource]) -> HashMap<&SourceId, &ObservedSource> {
         }
     }
     ids
+}
+
+impl Recovered {
+    fn has_open_connect(&self, name: &SourceName) -> bool {
+        let mut open = self.inventory.intents.values().filter(|intent| intent.name == *name);
+        open.any(|intent| matches!(intent.kind, IntentKind::Connect(_)))
+    }
 }
 
 fn resolve_cleanup(

@@ -179,7 +179,7 @@ pub(super) fn hold_suspected_renames(plan: &mut WorkspacePlan, input: &PlanInput
     let sources = &input.desired.sources;
     let by_key: BTreeMap<&SourceKey, &DesiredSource> =
         sources.iter().map(|source| (&source.key, source)).collect();
-    let mut by_outline: BTreeMap<Outline<'_>, LookAlikes<'_>> = BTreeMap::new();
+    let mut by_outline: BTreeMap<Outline<'_>, RenameCandidates<'_>> = BTreeMap::new();
     for source in sources {
         by_outline.entry(outline(&source.definition)).or_default().sources.push(source);
     }
@@ -230,12 +230,12 @@ fn outline(Definition { kind, connection_config, .. }: &Definition) -> Outline<'
 
 /// Declared sources with the same outline.
 #[derive(Default)]
-struct LookAlikes<'a> {
+struct RenameCandidates<'a> {
     sources: Vec<&'a DesiredSource>,
     by_content: OnceCell<BTreeMap<String, Vec<&'a DesiredSource>>>,
 }
 
-impl<'a> LookAlikes<'a> {
+impl<'a> RenameCandidates<'a> {
     /// Returns the sources by type and `connection_config`, which are written out on first use.
     fn by_content(&self) -> &BTreeMap<String, Vec<&'a DesiredSource>> {
         self.by_content.get_or_init(|| {
