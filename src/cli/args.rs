@@ -7,9 +7,11 @@ mod verbs;
 
 pub(super) use common::{Common, is_dumb};
 pub(super) use values::limit;
+#[cfg(feature = "local-platform")]
+pub(super) use verbs::ServeConflict;
 pub(super) use verbs::{
     ApplyArgs, DoctorArgs, FmtArgs, HistoryArgs, LimitArgs, PlanArgs, PullArgs, RunArgs, SchemaArgs,
-    SchemaOf, Selection, ServeArgs, ServeConflict, ShowArgs, StatusArgs, SyncArgs, TestArgs, ValidateArgs,
+    SchemaOf, Selection, ServeArgs, ShowArgs, StatusArgs, SyncArgs, TestArgs, ValidateArgs,
 };
 
 use clap::error::ErrorKind;
