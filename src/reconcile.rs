@@ -2,10 +2,12 @@
 //!
 //! Invariant: writes only approved plans, and only while holding the workspace's lock.
 
+mod declared_secrets;
 mod planner;
 mod unchanged;
 
-pub use planner::{ListResult, MAX_PREFETCHES, PlanBasis, Planned, Planner, resolved};
+pub use declared_secrets::resolved;
+pub use planner::{ListResult, MAX_PREFETCHES, PlanBasis, Planned, Planner};
 pub use unchanged::{InSync, InputFingerprint, UnchangedCache, fingerprint};
 
 use crate::apply::{ActionCallback, ApplyContext, SourceLocks};

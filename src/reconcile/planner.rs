@@ -1,13 +1,13 @@
 //! Collects the inputs of a plan and creates it. Never writes.
 
+use super::declared_secrets::{resolved, resolved_by, secrets_of};
 use super::unchanged::{InSync, InputFingerprint, UnchangedCache};
 use super::{Clock, MAX_CONCURRENT, Task};
 use crate::apply::{VerifiedList, definition_hash};
 use crate::client::{ApiReader, ListDigest, Listing, RemoteError};
 use crate::listing::RelevantRows;
 use crate::model::{
-    ConfigValue, DesiredSource, DesiredWorkspace, Fingerprint, FingerprintKey, Inventory, ObservedSource,
-    ResolvedSource, SecretRef, SourceName,
+    DesiredWorkspace, Fingerprint, FingerprintKey, Inventory, ObservedSource, SecretRef, SourceName,
 };
 use crate::plan::saved::{Outline, input_outline};
 use crate::plan::{
@@ -475,35 +475,4 @@ impl Planner {
             doubted_since: doubted,
         })
     }
-}
-
-/// Returns the sources of a unit whose secrets resolve, as they would be sent.
-pub fn resolved(desired: &DesiredWorkspace, secrets: &Arc<Secrets>) -> Vec<ResolvedSource> {
-    resolved_by(&mut Resolver::new(Arc::clone(secrets), &desired.names()), desired)
-}
-
-fn resolved_by(resolver: &mut Resolver, desired: &DesiredWorkspace) -> Vec<ResolvedSource> {
-    let mut resolved = |source: &DesiredSource| {
-        Some(resolver.resolve(&source.definition).ok()?.into_source(source.name.clone()))
-    };
-    with_secrets(desired).filter_map(&mut resolved).collect()
-}
-
-fn with_secrets(desired: &DesiredWorkspace) -> impl Iterator<Item = &DesiredSource> {
-    let refers =
-        |source: &&DesiredSource| source.definition.connection_config.values().any(ConfigValue::has_secret);
-    desired.sources.iter().filter(refers)
-}
-
-/// Returns the state of each source's secrets.
-fn secrets_of(
-    desired: &DesiredWorkspace,
-    resolver: &mut Resolver,
-    key: &FingerprintKey,
-) -> BTreeMap<SourceName, SecretState> {
-    let mut state = |source: &DesiredSource| match resolver.resolve(&source.definition) {
-        Ok(resolution) => SecretState::Resolved(resolution.fingerprints(key)),
-        Err(missing) => SecretState::Missing(missing.to_string()),
-    };
-    with_secrets(desired).map(|source| (source.name.clone(), state(source))).collect()
 }
