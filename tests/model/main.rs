@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Number of histories unless another one is requested: less than a minute on two cores.
+/// Number of histories unless another one is requested: less than two minutes on two cores.
 const HISTORIES: u64 = 5_000;
 
 #[test]
