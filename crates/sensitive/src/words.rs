@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-/// Words that are split at first use, for what is asked for every key of a file.
+/// Words that are split at first use, because every key of a file is compared with them.
 pub(crate) type WordList = LazyLock<Vec<&'static str>>;
 
 /// Words separated by white space.

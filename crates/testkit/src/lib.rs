@@ -54,7 +54,7 @@ pub fn program() -> &'static str {
 ///
 /// # Panics
 ///
-/// Panics if `UPDATE` is set under `CI`, where nobody would review what was written.
+/// Panics if `UPDATE` is set under `CI`, where nobody would review the rewritten files.
 ///
 /// # Errors
 /// Both texts, if they differ.

@@ -101,7 +101,7 @@ impl Place {
         command
     }
 
-    /// Runs a script of `tests/clients` with this input, and returns what it prints.
+    /// Runs a script of `tests/clients` with this input, and returns its output.
     pub(crate) fn script(&self, name: &str, variables: &[(&str, &str)], input: &Value) -> Value {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name);
         let mut command = self.command("python");

@@ -1,7 +1,7 @@
 //! Builds the syntax tree of an ordinary document straight from the parser's events.
 //!
 //! Invariant: a tree is returned only if the exhaustive parser returns the same one without a finding. Errors,
-//! TOML 1.1, arrays of tables and tables that do not stand below their parent are left to that one.
+//! TOML 1.1, arrays of tables, and tables that do not follow their parent are left to that parser.
 
 use super::document::{Span, SpannedTable, SpannedValue, TableEntry, TomlValue};
 use std::borrow::Cow;

@@ -30,3 +30,32 @@ impl<'a> RelevantRows<'a> {
         self.names.contains(name) || id.is_some_and(|id| self.ids.contains(id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listing::parse;
+    use serde_json::json;
+
+    #[test]
+    fn other_rows_keep_name_type_id_and_marker_only() {
+        let row = |name: &str, id: u64| {
+            json!({"id": id, "name": name, "type": "api", "connection_config": {"host": "h"},
+                   "metadata": {"team": "x", "wellspring": {"fingerprint": "f"}}})
+        };
+        let (name, id) = (SourceName::parse("a").unwrap(), SourceId::from_json(&json!(2)).unwrap());
+        let relevant = RelevantRows { names: HashSet::from([&name]), ids: HashSet::from([&id]) };
+        let body = json!({"status": "success", "data": [row("a", 1), row("b", 2), row("c", 3)]}).to_string();
+        // A value that no number can hold takes the other way through the parser.
+        for body in [body.clone(), body.replacen(r#""h""#, "1e999", 1)] {
+            let rows = parse(body.as_bytes(), Some(&relevant)).unwrap();
+            let whole = parse(body.as_bytes(), None).unwrap();
+            assert_eq!(rows[..2], whole[..2]);
+            assert!(whole[2].echo.connection_config.is_some() && whole[2].echo.metadata.is_some());
+            let mut other = whole[2].clone();
+            (other.echo.connection_config, other.echo.metadata) = (None, None);
+            assert_eq!(rows[2], other);
+            assert_eq!(rows[2].echo.fingerprint.as_deref(), Some("f"));
+        }
+    }
+}

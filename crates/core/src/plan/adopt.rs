@@ -162,7 +162,13 @@ fn shown_part(declared: &Definition, row: &ObservedSource, comparison: &FieldDif
     let other: BTreeSet<&FieldPath> = changed.chain(&comparison.unreadable).collect();
     let config = FieldPath::root("connection_config");
     let metadata = FieldPath::root("metadata");
-    let shows = |path: &FieldPath| !other.iter().any(|differs| differs.as_str().starts_with(path.as_str()));
+    let is_within = |inner: &FieldPath, path: &FieldPath| {
+        inner
+            .as_str()
+            .strip_prefix(path.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let shows = |path: &FieldPath| !other.iter().any(|differs| is_within(differs, path));
     Definition {
         kind: row.kind.as_deref().map_or_else(|| declared.kind.clone(), Into::into),
         connection_config: shown_entries(&declared.connection_config, &config, &other),
