@@ -255,8 +255,9 @@ fn the_commit_of_the_files_is_marked_dirty_unless_it_holds_all_of_them() {
     let shown = |wanted: &str| {
         until(&format!("files.commit is {wanted}"), || site.json()["files"]["commit"] == wanted);
         let digits = format!("{}{}", &wanted[..9], if wanted.ends_with("-dirty") { "-dirty" } else { "" });
-        let footer = site.get("/").body.split_once("<footer>").unwrap().1.to_owned();
-        assert!(footer.contains(&format!(">{digits}</code>")), "{footer}");
+        let footer = || site.get("/").body.split_once("<footer>").unwrap().1.to_owned();
+        // The commit is unknown again while Git compares the files after an update of HEAD.
+        until(&format!("the footer has {digits}"), || footer().contains(&format!(">{digits}</code>")));
     };
     shown(&first);
     scene.declare("ws_one", &[("alpha", "c.example.com")]);
