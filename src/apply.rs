@@ -141,6 +141,8 @@ struct PreparedConnect {
     action: usize,
     source: Arc<ResolvedSource>,
     applied: Arc<LastApplied>,
+    /// True if it was in a batch that was refused, perhaps after the platform had connected it.
+    was_refused: bool,
 }
 
 impl<'a> ApplyRun<'a> {
@@ -298,6 +300,7 @@ impl<'a> ApplyRun<'a> {
                         action: n,
                         source: Arc::new(source),
                         applied: Arc::new(applied),
+                        was_refused: false,
                     });
                 }
                 Err(missing) => self.set(n, ActionResult::Skipped(missing.to_string())),
@@ -356,6 +359,8 @@ impl<'a> ApplyRun<'a> {
                     key: action.source.clone(),
                     kind: IntentKind::Connect(Arc::clone(&ready.applied)),
                     before: before(action),
+                    was_missing: matches!(action.step, Step::Connect { .. })
+                        && self.inventory.managed.contains_key(&action.name),
                     declared: self.declaration(action),
                 }
             })
@@ -406,11 +411,21 @@ impl<'a> ApplyRun<'a> {
         let now = (self.apply.now)();
         self.last_list = None;
         let numbers = self.apply.state.record_intents(self.unit(), &intents, now).await?;
-        for ((action, number), NewIntent { name, key, kind, before, declared }) in
+        for ((action, number), NewIntent { name, key, kind, before, was_missing, declared }) in
             actions.into_iter().zip(numbers).zip(intents)
         {
             self.intents.open(number, action);
-            let intent = Intent { number, name, key, kind, before, declared, recorded_at: now, answer: None };
+            let intent = Intent {
+                number,
+                name,
+                key,
+                kind,
+                before,
+                was_missing,
+                declared,
+                recorded_at: now,
+                answer: None,
+            };
             self.inventory.intents.insert(number, intent);
         }
         Ok(())

@@ -87,6 +87,7 @@ async fn handle_refusal(
     rest.iter().for_each(|ready| drop(run.unknown_outcomes.remove(&ready.action)));
     rest.retain(|ready| run.outcome.results[ready.action] == ActionResult::Open);
     if sent > 1 && matches!(classify(error), FailureClass::Bisect) {
+        rest.iter_mut().for_each(|ready| ready.was_refused = true);
         bisect(batches, rest);
         return Ok(());
     }
@@ -100,7 +101,7 @@ async fn handle_refusal(
     {
         run.quarantine(ready.action, &why).await?;
     }
-    if !is_conflict(error) {
+    if !is_conflict(error) || rest.iter().any(|ready| ready.was_refused) {
         keep_evidence(run, &rest).await?;
     }
     mark_not_applied(run, rest.iter().map(|ready| (ready.action, why.clone()))).await
@@ -129,7 +130,7 @@ async fn set_aside_conflicts(
 /// Closes refused connects that may have been carried out nevertheless.
 ///
 /// An intermediary may refuse a request that the platform carried out, and the list may show that later. Only a
-/// conflict of names is the platform's own answer.
+/// conflict of names is the platform's own answer, and speaks of the last request only.
 async fn keep_evidence(run: &mut ApplyRun<'_>, refused: &[PreparedConnect]) -> Result<(), WorkspaceError> {
     let numbers = refused.iter().filter_map(|ready| run.intents.of(ready.action)).collect();
     run.abandon_connects(&numbers).await
@@ -178,11 +179,14 @@ pub(super) async fn cleanup(run: &mut ApplyRun<'_>, going: Vec<CleanupTarget>) -
 
 /// Records a cleanup response; only ids that the response names have failed.
 fn record_cleanup_response(run: &mut ApplyRun<'_>, batch: &[CleanupTarget], answer: &CleanupAnswer) {
+    // A smaller number than requested does not tell which of them are gone.
+    let is_complete = answer.deleted.is_none_or(|deleted| deleted >= batch.len() as u64);
     for CleanupTarget { action, name, id, .. } in batch {
         let named = answer.errors.iter().find(|error| error.is_of(Some(id), name.as_str()));
         match named.map(|error| &error.message).or(answer.rest.as_ref()) {
             Some(why) => run.refusal_reasons.extend(action.map(|action| (action, why.clone()))),
-            None => run.record_cleaned_up(id),
+            None if is_complete => run.record_cleaned_up(id),
+            None => {}
         }
     }
 }

@@ -96,6 +96,7 @@ impl<'a> ApplyRun<'a> {
                 key: target.key.clone(),
                 kind: IntentKind::Cleanup(target.id.clone()),
                 before: Vec::new(),
+                was_missing: false,
                 declared: None,
             })
             .collect();

@@ -102,6 +102,7 @@ async fn replace_or_restore(
         key: action.source.clone(),
         kind: IntentKind::Cleanup(old.clone()),
         before: Vec::new(),
+        was_missing: false,
         declared: None,
     };
     run.record(vec![None], vec![cleanup]).await?;
@@ -138,6 +139,7 @@ async fn replace_or_restore(
         key: action.source.clone(),
         kind: IntentKind::Connect(Arc::clone(&fallback.1)),
         before: vec![old.clone()],
+        was_missing: false,
         declared: run.declaration(action),
     };
     run.abandon_connects(&run.intents.of(ready.action).into_iter().collect()).await?;

@@ -17,7 +17,9 @@ use std::task::Poll;
 use std::time::Duration;
 use wellspring::client::{ApiReader, ApiWriter, Backoff, BaseUrl, ClientConfig, Token};
 use wellspring::model::{Adopt, CompressedWorkspace, DesiredWorkspace, RemovedAction};
-use wellspring::plan::{ActionResult, HostLimits, Overrides, RemovalBlock, Step, WithheldReason};
+use wellspring::plan::{
+    ActionResult, HostLimits, Overrides, RemovalBlock, Step, WithheldReason, WorkspacePlan,
+};
 use wellspring::reconcile::{Clock, Pass, PassId, Planner, Reconciler, Task};
 use wellspring::secrets::Secrets;
 use wellspring::store::{Store, Trigger};
@@ -114,7 +116,9 @@ impl History {
     }
 
     async fn unfold(&mut self) {
-        for _ in 0..self.chance.below(8) + 3 {
+        // Short ones find most mistakes, some need many events.
+        let length = (0..3).map(|_| self.chance.below(10)).min().unwrap_or_default() + 1;
+        for _ in 0..length {
             self.something_happens().await;
             self.passes().await;
             if self.broken() {
@@ -483,13 +487,23 @@ impl History {
         // then.
         let rest = Duration::from_millis(self.wire.world().semantics.lag.max(61_000));
         // The last one is for replacements that are permitted once another has shown that the platform updates in place.
+        let mut checks = 2;
         for _ in 0..4 {
             // Passes requested at once (because an adopted source differs) belong to the first.
-            while self.pass().await.is_some_and(|pass| pass.outcome.needs_second_pass) {}
+            let mut last = self.pass().await;
+            while last.as_ref().is_some_and(|pass| pass.outcome.needs_second_pass) {
+                last = self.pass().await;
+            }
             tokio::time::sleep(rest).await;
+            let is_at_rest = |plan: &WorkspacePlan| plan.is_unchanged() && plan.withheld.is_empty();
+            // Nobody writes any more, and the list was up to date: the next one is the same.
+            if last.as_ref().and_then(Pass::plan).is_some_and(is_at_rest) {
+                checks = 1;
+                break;
+            }
         }
         self.wire.world().writes = 0;
-        for _ in 0..2 {
+        for _ in 0..checks {
             let Some(pass) = self.pass().await else { unreachable!("nobody dies without faults") };
             tokio::time::sleep(rest).await;
             self.check(&pass);

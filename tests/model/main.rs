@@ -22,8 +22,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Number of histories unless another one is requested: less than two minutes on two cores.
-const HISTORIES: u64 = 5_000;
+/// Number of histories unless another one is requested: a minute on two cores.
+const HISTORIES: u64 = 10_000;
 
 #[test]
 fn whatever_happens_the_invariants_hold() {

@@ -149,6 +149,8 @@ pub(crate) struct World {
     /// True if the log is kept, which takes as long as everything else.
     pub(crate) is_logged: bool,
     pub(crate) log: Vec<String>,
+    /// True if the next cleanup removes nothing and says so.
+    pub(crate) keeps_next: bool,
     /// Fates of the next requests to an endpoint, in order.
     pub(crate) script: Vec<(&'static str, Fate)>,
 }
@@ -193,6 +195,7 @@ impl World {
             checks: BTreeMap::new(),
             is_logged,
             log: Vec::new(),
+            keeps_next: false,
             script: Vec::new(),
         }
     }
@@ -303,7 +306,9 @@ impl World {
         before.into_iter().flat_map(|(_, rows)| rows).collect()
     }
 
-    /// The platform gives every source another id, as after a restore. Whose they are stays as it was.
+    /// The platform gives every source another id, as after a restore.
+    ///
+    /// Ours stay ours if they bear our marker; nothing tells the others from those of others any more.
     pub(crate) fn renumber(&mut self) {
         self.note("every id changes");
         for at in 0..self.rows.len() {
@@ -311,7 +316,7 @@ impl World {
             self.rows[at].number = new;
             // A row that is adopted by its name alone may be anything.
             self.rows[at].disturbed = true;
-            if self.ours.contains(&old) {
+            if self.ours.contains(&old) && self.rows[at].metadata["wellspring"].is_object() {
                 self.ours.insert(new);
             }
         }
@@ -432,6 +437,9 @@ impl World {
             return refusal(404, "no such source");
         }
         let mut gone = Vec::new();
+        if std::mem::take(&mut self.keeps_next) {
+            return success(&json!({"deleted_count": 0}));
+        }
         for row in meant {
             if self.faulty && self.chance.percent(5) {
                 continue;

@@ -209,6 +209,7 @@ fn intents(desired: &DesiredWorkspace, key: &FingerprintKey, now: Timestamp) -> 
             key: source.key.clone(),
             kind: IntentKind::Connect(Arc::new(applied)),
             before: Vec::new(),
+            was_missing: false,
             declared: Some(declared),
             recorded_at: now,
             answer: Some(Answered { id: None }),

@@ -37,6 +37,7 @@ fn connected_as(id: &str, key: &FingerprintKey) -> Inventory {
         key: SourceKey::parse("a").unwrap(),
         kind: IntentKind::Connect(Arc::new(applied)),
         before: Vec::new(),
+        was_missing: false,
         declared: None,
         recorded_at: Timestamp::UNIX_EPOCH,
         answer: Some(Answered { id: Some(source_id(id)) }),

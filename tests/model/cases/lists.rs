@@ -279,3 +279,22 @@ fn a_row_removed_to_make_room_is_not_taken_for_the_new_one() {
         assert_eq!(world.rows[0].number, 2, "one replacement only");
     });
 }
+
+#[test]
+fn after_a_list_that_hid_our_row_no_other_row_is_taken_for_the_new_one() {
+    let names_only = Semantics { echo: Echo::Nothing, answers_ids: false, ..platform(Taken::Upsert) };
+    case(names_only, async |history| {
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        pass(history).await;
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        history.tree.sources = tree("h2").sources;
+        script(history, &[("list", Fate::OddList(7))]);
+        pass(history).await;
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            pass(history).await;
+        }
+        assert_eq!(hosts(history), ["h2", "h9"]);
+    });
+}

@@ -4,8 +4,9 @@ use super::{case, codes, hosts, pass, platform, script, settle, sources, tree, w
 use crate::wire::Fate;
 use crate::world::{Echo, Ids, Semantics, Taken};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
-use wellspring::model::{Adopt, Limit, OnConflict};
+use wellspring::model::{Adopt, ConfigValue, Limit, OnConflict, Prune};
 
 #[test]
 fn a_refused_replacement_is_not_sent_again_each_pass() {
@@ -262,6 +263,106 @@ fn a_source_adopted_to_be_replaced_is_replaced_even_if_it_shows_nothing() {
         for _ in 0..2 {
             pass(history).await;
             settle().await;
+        }
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn a_correction_that_a_late_list_hides_is_kept_and_the_drifted_row_removed() {
+    // A number that is returned as text is not expected to be equal.
+    let late =
+        Semantics { lag: 60_000, answers_ids: false, echo: Echo::Normalised, ..platform(Taken::Duplicate) };
+    case(late, async |history| {
+        let definition = Arc::make_mut(&mut history.tree.sources[0].definition);
+        definition.connection_config = [("port", ConfigValue::Integer(1))].into();
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        pass(history).await;
+        history.wire.world().rows[0].config = json!({"port": 2});
+        history.wire.world().changed();
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            pass(history).await;
+        }
+        let ports: Vec<Value> =
+            history.wire.world().rows.iter().map(|row| row.config["port"].clone()).collect();
+        assert_eq!(ports, [1]);
+    });
+}
+
+#[test]
+fn a_conflict_does_not_hide_that_the_refused_batch_had_connected_it() {
+    let late = Semantics { lag: 2_500, answers_ids: false, ..platform(Taken::Duplicate) };
+    for on_conflict in [OnConflict::Withhold, OnConflict::Recreate] {
+        case(late.clone(), async |history| {
+            history.tree.policy.on_conflict = on_conflict;
+            history.tree.sources = sources("h1", &["a", "b"]);
+            pass(history).await;
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            history.tree.sources = sources("h2", &["a", "b"]);
+            script(history, &[("connect", Fate::ActsThen(400))]);
+            script(history, &[("connect", Fate::Refused(409)), ("connect", Fate::Refused(409))]);
+            for _ in 0..3 {
+                pass(history).await;
+                tokio::time::sleep(Duration::from_secs(120)).await;
+            }
+            assert_eq!(hosts(history), ["h2", "h2"]);
+        });
+    }
+}
+
+#[test]
+fn an_adopted_row_that_a_cleanup_left_is_cleaned_up_when_it_is_listed_again() {
+    case(platform(Taken::Duplicate), async |history| {
+        history.tree.policy.adopt = Adopt::ByName;
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        pass(history).await;
+        // The response to the cleanup is lost, the row stays, and the list after that hides it.
+        script(history, &[("cleanup", Fate::LostBefore)]);
+        let deliver = ("list", Fate::Deliver);
+        script(history, &[deliver, deliver, deliver, ("list", Fate::OddList(8))]);
+        for _ in 0..3 {
+            pass(history).await;
+            tokio::time::sleep(Duration::from_secs(120)).await;
+        }
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn a_cleanup_that_removes_fewer_than_requested_proves_none_of_them_gone() {
+    case(platform(Taken::Duplicate), async |history| {
+        history.tree.policy.prune = Prune::Owned;
+        history.tree.policy.max_cleanup = Limit::Percent(100);
+        history.tree.sources = [sources("h1", &["a"]), sources("h2", &["b"])].concat();
+        pass(history).await;
+        history.tree.sources = sources("h2", &["b"]);
+        history.wire.world().keeps_next = true;
+        script(history, &[("list", Fate::Deliver), ("list", Fate::OddList(7))]);
+        pass(history).await;
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            pass(history).await;
+        }
+        assert_eq!(hosts(history), ["h2"]);
+    });
+}
+
+#[test]
+fn of_two_rows_with_our_marker_the_one_that_shows_what_was_sent_is_kept() {
+    case(Semantics { lag: 60_000, ..platform(Taken::Duplicate) }, async |history| {
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        pass(history).await;
+        history.wire.world().rows[0].config = json!({"host": "h9"});
+        history.wire.world().changed();
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        pass(history).await;
+        history.wire.world().renumber();
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(120)).await;
+            pass(history).await;
         }
         assert_eq!(hosts(history), ["h1"]);
     });

@@ -12,7 +12,8 @@ mod unproven;
 use super::WithheldReason;
 use super::listing_index::{ListingIndex, without_shared_ids};
 use crate::model::{
-    FingerprintKey, Intent, IntentKind, Inventory, ManagedSource, ObservedSource, SourceId, SourceName,
+    FingerprintKey, Former, Intent, IntentKind, Inventory, ManagedSource, ObservedSource, SourceId,
+    SourceName,
 };
 use connect_outcome::{ConnectOutcome, OpenConnect, connect_outcome};
 use jiff::{SignedDuration, Timestamp};
@@ -184,7 +185,7 @@ pub fn recover(
             IntentKind::Cleanup(id) => {
                 let makes_room = intent.answer.is_some() && out.has_open_connect(&intent.name);
                 let settled = age >= settle && (!makes_room || age >= MAX_REQUEST_DELAY);
-                resolve_cleanup(&mut out, &intent, id, rows, settled)
+                resolve_cleanup(&mut out, &intent, id, rows, settled, now)
             }
         };
         match known {
@@ -263,6 +264,7 @@ fn resolve_cleanup(
     id: &SourceId,
     rows: &[&ObservedSource],
     settled: bool,
+    now: Timestamp,
 ) -> Result<(), PendingWrite> {
     // A row without an id may be the one.
     if rows.iter().any(|row| row.id.as_ref().is_none_or(|shown| shown == id)) {
@@ -270,15 +272,21 @@ fn resolve_cleanup(
     }
     if let Some(owned) = out.inventory.managed.get_mut(&intent.name) {
         if owned.id.as_ref() == Some(id) {
-            let gone = match intent.answer {
-                Some(_) => InventoryUpdate::Remove(intent.name.clone()),
-                // Known from the list only.
-                None => InventoryUpdate::Forget(intent.name.clone(), Arc::clone(owned)),
+            // The list alone proves little, and a lost connect of this name may still show.
+            let is_final = intent.answer.is_some() && owned.sent.iter().all(|sent| sent.applied.is_none());
+            let gone = if is_final {
+                InventoryUpdate::Remove(intent.name.clone())
+            } else {
+                InventoryUpdate::Forget(intent.name.clone(), Arc::clone(owned))
             };
             out.inventory.managed.remove(&intent.name);
             out.corrections.push(gone);
         } else if owned.superseded.contains(id) {
-            Arc::make_mut(owned).superseded.retain(|other| other != id);
+            let next = Arc::make_mut(owned);
+            next.superseded.retain(|other| other != id);
+            if intent.answer.is_none() {
+                next.former.push(Former { id: id.clone(), since: now });
+            }
             out.corrections.push(InventoryUpdate::Manage(intent.name.clone(), Arc::clone(owned)));
         }
     }

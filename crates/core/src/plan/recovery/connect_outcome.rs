@@ -51,6 +51,11 @@ impl OpenConnect<'_> {
         }
     }
 
+    /// Returns true if the list behind the connect may have hidden this row of another, as it hid our own.
+    fn may_have_been_hidden(&self, row: &ObservedSource, rows: &[&ObservedSource]) -> bool {
+        self.intent.was_missing && !self.has_our_marker(row) && !self.older_ids(rows).is_empty()
+    }
+
     fn has_our_marker(&self, row: &ObservedSource) -> bool {
         row.echo.fingerprint.as_deref().is_some_and(|shown| self.marker.eq_hex(shown))
     }
@@ -114,7 +119,8 @@ pub(super) fn connect_outcome<'a>(
         // Our marker on a new row, or in place of another on the old row, proves as much.
         let is_created =
             |row: &ObservedSource| row.id.is_some() && sent.is_new(row) && sent.has_our_marker(row);
-        if let Some(row) = rows.iter().find(|row| is_created(row) || sent.is_updated(row, key)) {
+        let created = rows.iter().filter(|row| is_created(row) || sent.is_updated(row, key));
+        if let Some(row) = created.min_by_key(|row| shows_another(sent.applied, row)) {
             return sent.created_as(row, rows);
         }
         if sent.is_awaited() {
@@ -181,7 +187,10 @@ fn find_without_id<'a>(
             updated.map_or_else(nothing, |row| sent.created_as(row, rows))
         }
         // A row without an id cannot be distinguished from one that existed before.
-        ([new], _) if rows.len() == 1 || rows.iter().all(|row| row.id.is_some()) => {
+        ([new], _)
+            if (rows.len() == 1 || rows.iter().all(|row| row.id.is_some()))
+                && !sent.may_have_been_hidden(new, rows) =>
+        {
             sent.created_as(new, rows)
         }
         // Several rows appeared: one request delivered twice, or rows of others. Our keyed marker proves

@@ -320,7 +320,7 @@ fn with_late_rows(
     next.former.retain(|former| {
         !superseded.contains(&former.id) && now.duration_since(former.since).abs() < MAX_REQUEST_DELAY
     });
-    promote(&mut next, &late, key, now);
+    promote(&mut next, &late, rows, key, now);
     replace_unlisted(&mut next, &late, rows, key, now);
     Some(next)
 }
@@ -375,15 +375,24 @@ fn is_same_source(owned: &ManagedSource, row: &ObservedSource) -> bool {
 }
 
 /// Makes a late row the current one if its connect was the last one sent.
-fn promote(owned: &mut ManagedSource, late: &[&ObservedSource], key: &FingerprintKey, now: Timestamp) {
+fn promote(
+    owned: &mut ManagedSource,
+    late: &[&ObservedSource],
+    rows: &[&ObservedSource],
+    key: &FingerprintKey,
+    now: Timestamp,
+) {
     let Some(last) = owned.sent.last() else { return };
-    // Either assumed not carried out, or visible under an id that the platform did not report.
+    // The row that counts as updated in place shows something else: the list was out of date.
+    let is_contradicted = rows.iter().any(|row| row.id == owned.id && shows_another(&owned.applied, row));
+    // Either assumed not carried out or in place, or visible under an id that the platform did not report.
     let same =
         || (last.stamp == owned.applied.marker_fingerprint(key)).then(|| Arc::new(owned.applied.clone()));
-    let Some(applied) = last.applied.clone().or_else(|| same().filter(|_| last.id.is_some())) else { return };
+    let is_doubted = last.id.is_some() || is_contradicted;
+    let Some(applied) = last.applied.clone().or_else(|| same().filter(|_| is_doubted)) else { return };
     let is_it = |row: &&&ObservedSource| {
-        let bears = row.echo.fingerprint.as_deref().is_some_and(|shown| last.stamp.eq_hex(shown));
-        (bears && last.applied.is_some()) || (last.id.is_some() && last.id == row.id)
+        let proves = last.applied.is_some() || (is_contradicted && !shows_another(&applied, row));
+        (proves && has_marker(row, &last.stamp)) || (last.id.is_some() && last.id == row.id)
     };
     let Some(row) = late.iter().find(is_it) else { return };
     let at = last.at;
