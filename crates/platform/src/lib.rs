@@ -65,15 +65,15 @@ pub struct PlatformConfig {
     pub listen: SocketAddr,
     /// Bearer token required from every request. Must not be empty.
     pub token: SecretString,
-    /// Reaction to a connect on an existing name.
+    /// Effect of a connect whose name exists.
     pub on_conflict: NameConflict,
-    /// Reaction to a connect of a connected table of an account.
+    /// Effect of a connect whose table the account has already.
     pub on_address_conflict: AddressConflict,
     /// Servers used instead of the hosts in configurations.
     pub host_overrides: Vec<HostOverride>,
 }
 
-/// Reaction to a connect on an existing name.
+/// Effect of a connect whose name exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NameConflict {
     /// The source gets the new definition and keeps its id.
@@ -83,7 +83,7 @@ pub enum NameConflict {
     Refuse,
 }
 
-/// Reaction to a connect of a table that an account has already.
+/// Effect of a connect whose table the account has already.
 ///
 /// Accounts know no names, so type, host, port, database and table identify it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

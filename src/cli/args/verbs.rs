@@ -244,7 +244,7 @@ pub(in crate::cli) struct ServeArgs {
     /// Use your own server for a host that sources name, such as db.example.com=127.0.0.1:5433; repeatable
     #[arg(long, value_name = "HOST=ADDRESS", value_parser = stand_in)]
     pub(in crate::cli) stand_in: Vec<(String, SocketAddr)>,
-    /// Reaction to a connect of what is connected already [default: replace by name in workspaces, duplicate in accounts]
+    /// Effect of connecting a source again [default: replace in workspaces, duplicate in accounts]
     #[arg(long, value_name = "REACTION", value_enum)]
     pub(in crate::cli) on_conflict: Option<ServeConflict>,
     /// Refuse to connect a name that exists (409) instead of replacing its source
