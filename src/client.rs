@@ -165,14 +165,14 @@ impl ApiReader {
     /// Withholds messages of the platform that repeat a secret of these sources.
     ///
     /// Applies to every response, because even a failed sync may repeat a password. Replaces the
-    /// sources registered for `unit` before. `sources` is called when the first message must be
+    /// sources registered for `workspace` before. `sources` is called when the first message must be
     /// checked.
     pub fn register_secrets(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static,
     ) {
-        self.0.register_secrets(unit, Box::new(sources));
+        self.0.register_secrets(workspace, Box::new(sources));
     }
 
     /// Registers the observer of attempts; later calls have no effect.
@@ -188,22 +188,22 @@ impl ApiReader {
     /// Like [`ApiReader::register_secrets`], but keeps sources that were already registered.
     pub fn register_loader(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         sources: impl FnOnce() -> Vec<ResolvedSource> + Send + 'static,
     ) {
-        self.0.register_loader(unit, Box::new(sources));
+        self.0.register_loader(workspace, Box::new(sources));
     }
 
-    pub async fn list(&self, unit: &WorkspaceRef) -> Result<Vec<ObservedSource>, RemoteError> {
-        self.read(unit, &self.fetch_listing(unit).await?, None)
+    pub async fn list(&self, workspace: &WorkspaceRef) -> Result<Vec<ObservedSource>, RemoteError> {
+        self.read(workspace, &self.fetch_listing(workspace).await?, None)
     }
 
     /// Requests a list without parsing it.
-    pub async fn fetch_listing(&self, unit: &WorkspaceRef) -> Result<Listing, RemoteError> {
-        let mut call = self.call(Endpoint::List, unit);
+    pub async fn fetch_listing(&self, workspace: &WorkspaceRef) -> Result<Listing, RemoteError> {
+        let mut call = self.call(Endpoint::List, workspace);
         call.limit = LIST_LIMIT;
         match self.0.call(&call).await {
-            Err(error) if error.is_missing_endpoint() && self.speaks_account_dialect(unit).await => {
+            Err(error) if error.is_missing_endpoint() && self.speaks_account_dialect(workspace).await => {
                 Err(call.error(RemoteErrorKind::AccountDialect(self.0.settings().base_url.to_string())))
             }
             listed => listed.map(Listing),
@@ -213,8 +213,8 @@ impl ApiReader {
     /// Returns true if the platform lists a whole account instead of a workspace.
     ///
     /// Reads only the form of the response, because its rows may contain passwords.
-    async fn speaks_account_dialect(&self, unit: &WorkspaceRef) -> bool {
-        let mut call = self.call(Endpoint::AccountList, unit);
+    async fn speaks_account_dialect(&self, workspace: &WorkspaceRef) -> bool {
+        let mut call = self.call(Endpoint::AccountList, workspace);
         call.scope = None;
         call.limit = LIST_LIMIT;
         let listed = self.0.call(&call).await;
@@ -224,11 +224,11 @@ impl ApiReader {
     /// Reads a list, without the content of rows that are not relevant.
     pub fn read(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         listing: &Listing,
         relevant: Option<&RelevantRows<'_>>,
     ) -> Result<Vec<ObservedSource>, RemoteError> {
-        let call = self.call(Endpoint::List, unit);
+        let call = self.call(Endpoint::List, workspace);
         list::decode(&listing.0, relevant, |text| self.0.redact(call.sent, text))
             .map_err(|kind| call.error(kind))
     }
@@ -292,21 +292,21 @@ impl ApiReader {
     }
 
     /// Returns the tables and columns of one source.
-    pub async fn schema(&self, unit: &WorkspaceRef, id: &SourceId) -> Result<Schema, RemoteError> {
+    pub async fn schema(&self, workspace: &WorkspaceRef, id: &SourceId) -> Result<Schema, RemoteError> {
         let id = id.to_string();
         let query = [("source_id", id.as_str())];
-        let mut call = self.call(Endpoint::Schema, unit);
+        let mut call = self.call(Endpoint::Schema, workspace);
         call.query = &query;
         call.limit = SCHEMA_LIMIT;
         let reply = self.0.call(&call).await?;
         answer::schema(&reply, &|text: &str| self.0.redact(call.sent, text)).map_err(|kind| call.error(kind))
     }
 
-    fn call<'a>(&self, endpoint: Endpoint, unit: &'a WorkspaceRef) -> ApiCall<'a> {
+    fn call<'a>(&self, endpoint: Endpoint, workspace: &'a WorkspaceRef) -> ApiCall<'a> {
         ApiCall {
             endpoint,
-            workspace: &unit.workspace,
-            scope: Some(&unit.scope),
+            workspace: &workspace.workspace,
+            scope: Some(&workspace.scope),
             query: &[],
             body: None,
             timeout: self.0.settings().timeout,
@@ -334,14 +334,14 @@ impl ApiWriter {
     /// retrying.
     pub async fn connect(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         sources: &NonEmpty<&ResolvedSource>,
     ) -> Result<ConnectAnswer, RemoteError> {
         let body = request::ConnectBody {
-            scope: &unit.scope,
+            scope: &workspace.scope,
             sources: sources.as_slice().iter().map(|source| (*source).into()).collect(),
         };
-        let mut call = self.0.call(Endpoint::Connect, unit);
+        let mut call = self.0.call(Endpoint::Connect, workspace);
         call.body = Some(body_of(&body));
         call.sent = sources.as_slice();
         self.send(&call, answer::connect).await
@@ -359,11 +359,11 @@ impl ApiWriter {
     /// retrying.
     pub async fn cleanup(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         ids: &NonEmpty<SourceId>,
     ) -> Result<CleanupAnswer, RemoteError> {
-        let body = request::CleanupBody { scope: &unit.scope, source_ids: ids.as_slice() };
-        let mut call = self.0.call(Endpoint::Cleanup, unit);
+        let body = request::CleanupBody { scope: &workspace.scope, source_ids: ids.as_slice() };
+        let mut call = self.0.call(Endpoint::Cleanup, workspace);
         call.body = Some(body_of(&body));
         self.send(&call, answer::cleanup).await
     }
@@ -378,14 +378,14 @@ impl ApiWriter {
     /// run.
     pub async fn sync(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         ids: &NonEmpty<SourceId>,
         options: &Map<String, Value>,
         timeout: Option<Duration>,
     ) -> Result<SyncAnswer, RemoteError> {
         let body =
-            request::SyncBody { scope: &unit.scope, source_ids: ids.as_slice(), sync_options: options };
-        let mut call = self.0.call(Endpoint::Sync, unit);
+            request::SyncBody { scope: &workspace.scope, source_ids: ids.as_slice(), sync_options: options };
+        let mut call = self.0.call(Endpoint::Sync, workspace);
         call.body = Some(body_of(&body));
         call.timeout = timeout.unwrap_or(self.0.0.settings().sync_timeout);
         self.send(&call, answer::sync).await

@@ -1,8 +1,8 @@
 //! The daemon's event loop: receives events, starts passes and syncs.
 //!
-//! Invariant: a trigger decides when to run, never the extent of the work; every pass lists the whole unit.
-//! The modules `scheduler`, `settle` and `connection_tests` decide which work is due and use no runtime; `event_loop`
-//! starts the work, and this file waits for events.
+//! Invariant: a trigger decides when to run, never the extent of the work; every pass lists the whole
+//! workspace. The modules `scheduler`, `settle` and `connection_tests` decide which work is due and use no
+//! runtime; `event_loop` starts the work, and this file waits for events.
 
 mod connection_tests;
 mod event_loop;
@@ -69,9 +69,9 @@ pub enum ScanScope {
     Full,
 }
 
-/// The end of a pass over one unit.
+/// The end of a pass over one workspace.
 pub struct PassEnded {
-    unit: WorkspaceRef,
+    workspace: WorkspaceRef,
     /// `None` if nothing had changed since the pass before.
     report: Option<PassReport>,
     took: Duration,

@@ -49,26 +49,26 @@ pub struct LoadCache {
     tree: Option<tree::TreeSnapshot>,
 }
 
-/// Units that each file declared in earlier reads.
+/// Workspaces that each file declared in earlier reads.
 pub type FileIndex = BTreeMap<String, Vec<WorkspaceRef>>;
 
 /// Tasks and restrictions that follow from a read.
 #[derive(Default)]
 pub struct WorkSet {
-    /// One task for each unit whose files are all valid.
+    /// One task for each workspace whose files are all valid.
     pub tasks: Vec<Task>,
-    /// Units held back by broken files, with the file.
+    /// Workspaces held back by broken files, with the file.
     pub blocked: BTreeMap<WorkspaceRef, Arc<str>>,
-    /// Units held back until a writer closes one of their files.
+    /// Workspaces held back until a writer closes one of their files.
     pub awaiting_close: BTreeSet<WorkspaceRef>,
     /// A broken file of unknown content, which may declare any workspace.
     pub unattributed_error: Option<Arc<str>>,
 }
 
 impl WorkSet {
-    /// Returns true if the unit keeps its previous task.
-    pub fn is_blocked(&self, unit: &WorkspaceRef) -> bool {
-        self.blocked.contains_key(unit) || self.awaiting_close.contains(unit)
+    /// Returns true if the workspace keeps its previous task.
+    pub fn is_blocked(&self, workspace: &WorkspaceRef) -> bool {
+        self.blocked.contains_key(workspace) || self.awaiting_close.contains(workspace)
     }
 }
 
@@ -157,8 +157,8 @@ impl LoadedConfig {
     /// Adds a warning for each suspension whose last day is before `today`.
     pub fn warn_ended_suspensions(&mut self, today: jiff::civil::Date) {
         let mut ended = BTreeMap::new();
-        for unit in self.desired.open_units() {
-            for source in &unit.sources {
+        for workspace in self.desired.open_workspaces() {
+            for source in &workspace.sources {
                 let until = source.suspend.as_ref().and_then(|suspend| suspend.until);
                 if let Some(until) = until.filter(|until| *until < today)
                     && let Some(text) = self.tree.text(&source.at.file)
@@ -199,9 +199,9 @@ impl LoadedConfig {
         }
     }
 
-    /// Returns the cache entry of a valid unit for a later process.
-    pub fn workspace_fingerprint(&self, unit: &WorkspaceRef) -> Option<WorkspaceFingerprint> {
-        self.cache.files.record(unit)
+    /// Returns the cache entry of a valid workspace for a later process.
+    pub fn workspace_fingerprint(&self, workspace: &WorkspaceRef) -> Option<WorkspaceFingerprint> {
+        self.cache.files.record(workspace)
     }
 
     /// Returns the commit id of the checkout in hexadecimal.
@@ -267,25 +267,26 @@ impl LoadedConfig {
             let named = broken.workspaces.iter().flatten();
             let remembered = memory.get(&*broken.file).into_iter().flatten();
             let mut known = broken.workspaces.is_some() || memory.contains_key(&*broken.file);
-            for unit in named.chain(remembered) {
+            for workspace in named.chain(remembered) {
                 known = true;
-                asked.blocked.entry(unit.clone()).or_insert_with(|| Arc::clone(&broken.file));
+                asked.blocked.entry(workspace.clone()).or_insert_with(|| Arc::clone(&broken.file));
             }
             if !known {
                 asked.unattributed_error.get_or_insert_with(|| Arc::clone(&broken.file));
             }
         }
         for file in &self.open_files {
-            let declared = self.file_index().filter(|(of, _)| ***of == **file).map(|(_, unit)| unit);
+            let declared =
+                self.file_index().filter(|(of, _)| ***of == **file).map(|(_, workspace)| workspace);
             asked.awaiting_close.extend(declared.chain(memory.get(file).into_iter().flatten()).cloned());
         }
         let owner: Option<Arc<str>> = self.desired.owner.as_deref().map(Arc::from);
         let barred = self.removal_block(asked.unattributed_error.as_ref());
         let declarations = Arc::new(self.all_declarations(memory));
-        for unit in &self.desired.workspaces {
-            if !asked.is_blocked(&unit.unit) {
+        for workspace in &self.desired.workspaces {
+            if !asked.is_blocked(&workspace.unit) {
                 asked.tasks.push(Task {
-                    desired: Arc::clone(unit),
+                    desired: Arc::clone(workspace),
                     owner: owner.clone(),
                     checkout: self.checkout.clone(),
                     removals_blocked: barred.clone(),
@@ -322,54 +323,56 @@ impl LoadedConfig {
         Declarations::new(self.desired.workspaces.clone(), rejected.collect())
     }
 
-    /// Iterates over the files and units of the valid declarations.
+    /// Iterates over the files and workspaces of the valid declarations.
     fn file_index(&self) -> impl Iterator<Item = (&Arc<str>, &WorkspaceRef)> {
-        let units = self.desired.workspaces.iter().map(|unit| (&unit.unit, &unit.files));
-        let settled = self.desired.unchanged.iter().map(|unit| (&unit.unit, &unit.files));
-        units.chain(settled).flat_map(|(unit, files)| files.iter().map(move |file| (file, unit)))
+        let workspaces = self.desired.workspaces.iter().map(|workspace| (&workspace.unit, &workspace.files));
+        let settled = self.desired.unchanged.iter().map(|workspace| (&workspace.unit, &workspace.files));
+        workspaces
+            .chain(settled)
+            .flat_map(|(workspace, files)| files.iter().map(move |file| (file, workspace)))
     }
 
     /// Adds the declarations of this read to `memory`; removes nothing.
     pub fn extend_index(&self, memory: &mut FileIndex) {
         let broken = self.desired.broken.iter();
-        let broken =
-            broken.flat_map(|broken| broken.workspaces.iter().flatten().map(|unit| (&broken.file, unit)));
-        for (file, unit) in self.file_index().chain(broken) {
+        let broken = broken
+            .flat_map(|broken| broken.workspaces.iter().flatten().map(|workspace| (&broken.file, workspace)));
+        for (file, workspace) in self.file_index().chain(broken) {
             match memory.get_mut(&**file) {
-                Some(known) if known.contains(unit) => {}
-                Some(known) => known.push(unit.clone()),
-                None => drop(memory.insert(file.to_string(), vec![unit.clone()])),
+                Some(known) if known.contains(workspace) => {}
+                Some(known) => known.push(workspace.clone()),
+                None => drop(memory.insert(file.to_string(), vec![workspace.clone()])),
             }
         }
     }
 
-    /// Returns the memory after this read; broken files keep their earlier units.
+    /// Returns the memory after this read; broken files keep their earlier workspaces.
     pub fn updated_index(&self, before: &FileIndex) -> FileIndex {
         let mut memory = FileIndex::new();
-        for (file, unit) in self.file_index() {
-            memory.entry(file.to_string()).or_default().push(unit.clone());
+        for (file, workspace) in self.file_index() {
+            memory.entry(file.to_string()).or_default().push(workspace.clone());
         }
-        // The rest of an incompletely written file may still declare its earlier units.
+        // The rest of an incompletely written file may still declare its earlier workspaces.
         for file in &self.open_files {
-            let units = memory.entry(file.clone()).or_default();
-            units.extend(before.get(file).into_iter().flatten().cloned());
+            let workspaces = memory.entry(file.clone()).or_default();
+            workspaces.extend(before.get(file).into_iter().flatten().cloned());
         }
-        memory.retain(|_, units| !units.is_empty());
+        memory.retain(|_, workspaces| !workspaces.is_empty());
         // Sort, so that the result does not depend on the order of reading.
-        memory.values_mut().for_each(|units| {
-            units.sort();
-            units.dedup();
+        memory.values_mut().for_each(|workspaces| {
+            workspaces.sort();
+            workspaces.dedup();
         });
         for broken in &self.desired.broken {
-            let units: BTreeSet<WorkspaceRef> = broken
+            let workspaces: BTreeSet<WorkspaceRef> = broken
                 .workspaces
                 .iter()
                 .flatten()
                 .chain(before.get(&*broken.file).into_iter().flatten())
                 .cloned()
                 .collect();
-            if !units.is_empty() {
-                memory.insert(broken.file.to_string(), units.into_iter().collect());
+            if !workspaces.is_empty() {
+                memory.insert(broken.file.to_string(), workspaces.into_iter().collect());
             }
         }
         memory

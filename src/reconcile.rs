@@ -34,13 +34,13 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Maximum number of sources in one connect or cleanup request.
 const MAX_BATCH_SIZE: usize = 100;
 
-/// Maximum number of units planned or written at once.
+/// Maximum number of workspaces planned or written at once.
 ///
 /// Each holds a complete listing in memory. The number exceeds the request limit, because some
-/// units compute or wait for the disk meanwhile.
+/// workspaces compute or wait for the disk meanwhile.
 pub(crate) const MAX_CONCURRENT: usize = 96;
 
-/// Input of a pass over one unit.
+/// Input of a pass over one workspace.
 #[derive(Clone)]
 pub struct Task {
     pub desired: Arc<CompressedWorkspace>,
@@ -56,12 +56,12 @@ pub struct Task {
     pub declarations: Arc<Declarations>,
 }
 
-/// Passes several plans to the guard, together with the unchanged units.
+/// Passes several plans to the guard, together with the unchanged workspaces.
 pub fn guard(planned: &[Planned], as_before: Vec<UnchangedSummary>, host: &HostLimits) -> ApprovedPlan {
     let recent =
         planned.iter().map(|planned| (planned.plan.unit().clone(), planned.recent_removals)).collect();
-    let units = planned.iter().map(|planned| planned.plan.clone()).collect();
-    approve(Plan { workspaces: units, unchanged_workspaces: as_before }, host, &recent)
+    let workspaces = planned.iter().map(|planned| planned.plan.clone()).collect();
+    approve(Plan { workspaces, unchanged_workspaces: as_before }, host, &recent)
 }
 
 /// Carries out approved plans.
@@ -106,7 +106,7 @@ impl fmt::Display for PassId {
     }
 }
 
-/// Result of a pass over one unit.
+/// Result of a pass over one workspace.
 pub struct Pass {
     /// Approved plan; empty if nothing changed since the previous pass.
     pub approved: ApprovedPlan,
@@ -116,14 +116,14 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Returns the unit's plan; `None` if nothing changed.
+    /// Returns the workspace's plan; `None` if nothing changed.
     pub fn plan(&self) -> Option<&WorkspacePlan> {
         self.approved.plan().workspaces.first()
     }
 }
 
 impl Reconciler {
-    /// Runs a pass over one unit, under its lock unless nothing changed.
+    /// Runs a pass over one workspace, under its lock unless nothing changed.
     ///
     /// `planned` receives the plan before it is applied.
     pub async fn pass(&self, task: &Task, id: &PassId, planned: impl FnOnce(&WorkspacePlan)) -> Pass {
@@ -165,9 +165,9 @@ impl Reconciler {
         let approved = guard(std::slice::from_ref(&made), Vec::new(), &self.planner.host);
         let settling = made.settle_wait;
         let mut outcome = ApplyOutcome::default();
-        if let Some(unit) = approved.units().next() {
-            planned(unit.plan());
-            let applied = self.apply(unit, made.inventory, &made.basis, task, id).await;
+        if let Some(workspace) = approved.units().next() {
+            planned(workspace.plan());
+            let applied = self.apply(workspace, made.inventory, &made.basis, task, id).await;
             outcome = applied.0;
             in_sync = in_sync.or(applied.1);
         }
@@ -203,19 +203,19 @@ impl Reconciler {
         self.state.commit(planned.plan.unit(), changes).await.map_err(WorkspaceError::from)
     }
 
-    /// Applies an approved unit while the caller holds its lock.
+    /// Applies an approved workspace while the caller holds its lock.
     ///
-    /// `inventory` is the recovered inventory. Returns the cache entry of the unit if the list after the
+    /// `inventory` is the recovered inventory. Returns the cache entry of the workspace if the list after the
     /// writes shows it in sync.
     pub async fn apply(
         &self,
-        unit: ApprovedWorkspace<'_>,
+        workspace: ApprovedWorkspace<'_>,
         inventory: Inventory,
         basis: &PlanBasis,
         task: &Task,
         id: &PassId,
     ) -> (ApplyOutcome, Option<InSync>) {
-        let plan = unit.plan();
+        let plan = workspace.plan();
         if let Some(error) = &plan.error {
             return (ApplyOutcome { error: Some(error.clone()), ..ApplyOutcome::default() }, None);
         }
@@ -235,7 +235,7 @@ impl Reconciler {
             finished: &*self.on_actions,
             source_locks: &self.source_locks,
         };
-        let (outcome, verified) = apply.unit(unit, inventory).await;
+        let (outcome, verified) = apply.unit(workspace, inventory).await;
         let in_sync = match verified {
             Some(verified) if outcome.is_complete() => {
                 self.planner.in_sync_after(plan, task, basis, verified)

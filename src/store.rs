@@ -27,7 +27,7 @@ mod read_immutable;
 mod runs;
 mod schema;
 mod trust;
-mod unit_number;
+mod workspace_number;
 
 pub use capabilities::Halted;
 pub use error::StoreError;

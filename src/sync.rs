@@ -40,7 +40,7 @@ const PANIC_MESSAGE: &str = "internal error: the sync panicked, and whether the 
 /// Unrecorded results, shared by the clones of a [`Syncer`].
 pub type UnrecordedResults = Arc<Mutex<Vec<RunEnd>>>;
 
-/// Sources of one unit that share one sync request.
+/// Sources of one workspace that share one sync request.
 #[derive(Debug, Clone)]
 pub struct SyncCall {
     pub unit: WorkspaceRef,
@@ -358,18 +358,18 @@ mod tests {
             }),
             unrecorded: UnrecordedResults::default(),
         };
-        let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let workspace = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
         let member = SyncMember {
             name: SourceName::parse("crm").unwrap(),
             key: SourceKey::parse("crm").unwrap(),
             trigger: Trigger::Schedule,
             firing: Timestamp::UNIX_EPOCH,
         };
-        let call = SyncCall { unit, members: vec![member], options: Map::new(), timeout: None };
+        let call = SyncCall { unit: workspace, members: vec![member], options: Map::new(), timeout: None };
         let (same, sent) = (syncer.clone(), call.clone());
         assert!(tokio::spawn(async move { same.call(&sent).await }).await.is_err());
         assert!(syncer.call(&call).await.unwrap().is_empty(), "it was claimed before");
-        let runs = state.history(HistoryFilter { unit: None, source: None, limit: 10 }).await.unwrap();
+        let runs = state.history(HistoryFilter { workspace: None, source: None, limit: 10 }).await.unwrap();
         let told: Vec<_> = runs.iter().map(|run| (run.outcome, run.message.as_deref())).collect();
         assert_eq!(told, [(RunOutcome::Unknown, Some(PANIC_MESSAGE))]);
     }

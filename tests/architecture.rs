@@ -144,7 +144,7 @@ fn the_core_depends_on_no_crate_that_performs_io() {
     }
 }
 
-/// A file and the files below it are one unit, so their imports of each other do not count.
+/// A file and the files below it are one workspace, so their imports of each other do not count.
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let mut circles = Vec::new();
@@ -238,7 +238,8 @@ fn files_below(directory: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the modules of a directory, each with those that it imports from, except its own parents and children.
+/// Returns the modules of a directory, each with those that it imports from, except its own parents and
+/// children.
 fn file_imports(directory: &str) -> BTreeSet<(String, String)> {
     let module = |file: &Path| {
         let path =

@@ -191,18 +191,18 @@ fn firings(shape: Shape, from: Timestamp, to: Timestamp) -> (usize, usize) {
     let (mut all, mut instants) = (0, 0);
     for workspace in shape.ids() {
         let workspace = WorkspaceId::parse(&workspace).unwrap();
-        let unit = wellspring::model::WorkspaceRef { workspace, scope: Scope::default() };
-        let mut of_unit = BTreeSet::new();
+        let workspace = wellspring::model::WorkspaceRef { workspace, scope: Scope::default() };
+        let mut of_workspace = BTreeSet::new();
         for n in 0..shape.sources {
             let name = SourceName::parse(&format!("orders_{n}")).unwrap();
-            let timing = CompiledSchedule::compile(&unit, &name, &spec).unwrap();
+            let timing = CompiledSchedule::compile(&workspace, &name, &spec).unwrap();
             let firings = std::iter::successors(timing.next_after(from), |at| timing.next_after(*at));
             for at in firings.take_while(|at| *at <= to) {
                 all += 1;
-                of_unit.insert(at);
+                of_workspace.insert(at);
             }
         }
-        instants += of_unit.len();
+        instants += of_workspace.len();
     }
     (all, instants)
 }

@@ -48,13 +48,13 @@ pub fn manifest(bytes: &[u8]) {
     let variable = |name: &str| (!name.is_empty()).then(|| format!("value of {name}"));
     let reading = read(&files, &variable);
     assert_eq!(reading.has_errors(), !reading.desired.broken.is_empty(), "an error breaks its file");
-    assert!(reading.desired.workspaces.is_sorted_by(|a, b| a.unit < b.unit), "each unit stands once");
+    assert!(reading.desired.workspaces.is_sorted_by(|a, b| a.unit < b.unit), "each workspace stands once");
     let _ = render(&reading.diagnostics, &files, bytes.len().is_multiple_of(2));
-    for unit in reading.desired.open_units() {
-        for source in &unit.sources {
+    for desired in reading.desired.open_workspaces() {
+        for source in &desired.sources {
             if let Some(spec) = &source.sync {
                 assert!(
-                    CompiledSchedule::compile(&unit.unit, &source.name, spec).is_ok(),
+                    CompiledSchedule::compile(&desired.unit, &source.name, spec).is_ok(),
                     "a schedule that was accepted"
                 );
                 let _ = describe(spec);
@@ -98,7 +98,7 @@ pub fn cron(bytes: &[u8]) {
     let timezone = lines.next().unwrap_or("UTC").to_owned();
     let from = lines.next().and_then(|line| line.parse().ok());
     let from = from.and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let unit = WorkspaceRef {
+    let workspace = WorkspaceRef {
         workspace: WorkspaceId::parse("w").expect("a plain id"),
         scope: Scope::parse("user").expect("a plain scope"),
     };
@@ -114,7 +114,7 @@ pub fn cron(bytes: &[u8]) {
     };
     let _ = describe(&spec);
     let name = SourceName::parse("s").expect("a plain name");
-    let Ok(timing) = CompiledSchedule::compile(&unit, &name, &spec) else { return };
+    let Ok(timing) = CompiledSchedule::compile(&workspace, &name, &spec) else { return };
     let upcoming = timing.upcoming(from, 20);
     assert!(upcoming.is_sorted_by(|a, b| a < b), "firings come one after another");
     assert!(upcoming.first().is_none_or(|first| *first > from));

@@ -130,7 +130,7 @@ async fn apply(
         (true, true) => output::problems(common, round.approved.plan(), &problems),
         (false, _) => {}
     }
-    let pending = round.approved.plan().workspaces.iter().any(|unit| !unit.actions.is_empty());
+    let pending = round.approved.plan().workspaces.iter().any(|workspace| !workspace.actions.is_empty());
     if pending && !args.yes {
         confirm(common, &mut inbox).await?;
     }
@@ -188,7 +188,7 @@ async fn apply(
 fn names(plan: &Plan) -> Vec<String> {
     plan.workspaces
         .iter()
-        .flat_map(|unit| unit.actions.iter().map(move |action| name(unit, action)))
+        .flat_map(|workspace| workspace.actions.iter().map(move |action| name(workspace, action)))
         .collect()
 }
 
@@ -205,7 +205,7 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// One round: all units are planned and approved before the first write.
+/// One round: all workspaces are planned and approved before the first write.
 struct ApplyRound {
     tasks: Vec<Task>,
     planned: Vec<Planned>,
@@ -233,14 +233,14 @@ impl ApplyRound {
         Ok(Self { tasks, planned, approved, in_sync: BTreeMap::new() })
     }
 
-    /// Applies several units in parallel.
+    /// Applies several workspaces in parallel.
     ///
     /// The number is limited so that intents are recorded shortly before their writes are sent.
     async fn apply(&mut self, reconciler: &Reconciler) -> Vec<ApplyOutcome> {
-        let units = &self.approved.plan().workspaces;
+        let workspaces = &self.approved.plan().workspaces;
         let unplanned =
-            |unit: &WorkspacePlan| ApplyOutcome { error: unit.error.clone(), ..Default::default() };
-        let mut outcomes: Vec<ApplyOutcome> = units.iter().map(unplanned).collect();
+            |workspace: &WorkspacePlan| ApplyOutcome { error: workspace.error.clone(), ..Default::default() };
+        let mut outcomes: Vec<ApplyOutcome> = workspaces.iter().map(unplanned).collect();
         let mut applying = JoinSet::new();
         let id = PassId::new((reconciler.planner.clock)());
         let turns = Arc::new(Semaphore::new(MAX_CONCURRENT));
@@ -260,7 +260,7 @@ impl ApplyRound {
                 // Fails only for a closed semaphore, and this one is never closed.
                 let _turn = turns.acquire().await.ok();
                 match approved.units().nth(n) {
-                    Some(unit) => (n, reconciler.apply(unit, inventory, &basis, &task, &id).await),
+                    Some(workspace) => (n, reconciler.apply(workspace, inventory, &basis, &task, &id).await),
                     None => (n, Default::default()),
                 }
             });
@@ -284,13 +284,15 @@ impl ApplyRound {
     ///
     /// These have adopted sources that differ, or removals that waited for a source connected in this round.
     fn follow_up_tasks(&self, outcomes: &[ApplyOutcome]) -> Vec<Task> {
-        let units = || self.approved.plan().workspaces.iter().zip(outcomes);
-        let arrived = units().any(|(unit, outcome)| outcome.has_connected(unit));
-        let goes_on = |unit: &WorkspacePlan, outcome: &ApplyOutcome| {
-            outcome.needs_second_pass || arrived && unit.withheld.iter().any(Withheld::waits_for_connect)
+        let workspaces = || self.approved.plan().workspaces.iter().zip(outcomes);
+        let arrived = workspaces().any(|(workspace, outcome)| outcome.has_connected(workspace));
+        let goes_on = |workspace: &WorkspacePlan, outcome: &ApplyOutcome| {
+            outcome.needs_second_pass || arrived && workspace.withheld.iter().any(Withheld::waits_for_connect)
         };
-        let again: BTreeSet<&WorkspaceRef> =
-            units().filter(|(unit, outcome)| goes_on(unit, outcome)).map(|(unit, _)| unit.unit()).collect();
+        let again: BTreeSet<&WorkspaceRef> = workspaces()
+            .filter(|(workspace, outcome)| goes_on(workspace, outcome))
+            .map(|(workspace, _)| workspace.unit())
+            .collect();
         self.tasks.iter().filter(|task| again.contains(&task.desired.unit)).cloned().collect()
     }
 }
@@ -298,11 +300,11 @@ impl ApplyRound {
 /// Appends the actions of a later round to those of the first.
 fn merge(plan: &mut Plan, outcomes: &mut [ApplyOutcome], next: &Plan, results: Vec<ApplyOutcome>) {
     let places: BTreeMap<WorkspaceRef, usize> =
-        plan.workspaces.iter().enumerate().map(|(n, unit)| (unit.unit().clone(), n)).collect();
-    for (unit, result) in next.workspaces.iter().zip(results) {
-        let Some(n) = places.get(unit.unit()).copied() else { continue };
-        plan.workspaces[n].actions.extend(unit.actions.iter().cloned());
-        plan.workspaces[n].withheld.clone_from(&unit.withheld);
+        plan.workspaces.iter().enumerate().map(|(n, workspace)| (workspace.unit().clone(), n)).collect();
+    for (workspace, result) in next.workspaces.iter().zip(results) {
+        let Some(n) = places.get(workspace.unit()).copied() else { continue };
+        plan.workspaces[n].actions.extend(workspace.actions.iter().cloned());
+        plan.workspaces[n].withheld.clone_from(&workspace.withheld);
         outcomes[n].results.extend(result.results);
         outcomes[n].needs_second_pass = result.needs_second_pass;
         outcomes[n].error = outcomes[n].error.take().or(result.error);
@@ -311,16 +313,16 @@ fn merge(plan: &mut Plan, outcomes: &mut [ApplyOutcome], next: &Plan, results: V
 
 fn outcome_exit(plan: &Plan, outcomes: &[ApplyOutcome]) -> Exit {
     let mut exit = Exit::Success;
-    for (unit, outcome) in plan.workspaces.iter().zip(outcomes) {
+    for (workspace, outcome) in plan.workspaces.iter().zip(outcomes) {
         let auth = outcome
             .error
             .as_ref()
             .is_some_and(|error| matches!(error.kind, ErrorKind::Auth | ErrorKind::Token));
         exit = exit.or(Exit::Auth.when(auth)).or(Exit::Failed.when(!outcome.is_success()));
-        exit = exit.or(Exit::Invalid.when(!unit.unchecked.is_empty()));
+        exit = exit.or(Exit::Invalid.when(!workspace.unchecked.is_empty()));
         // A write with an unknown outcome must not count as success.
-        exit = exit.or(Exit::Failed.when(unit.withheld.iter().any(Withheld::waits_for_write)));
-        let stopped = outcome.results.iter().zip(&unit.actions).any(|(result, action)| {
+        exit = exit.or(Exit::Failed.when(workspace.withheld.iter().any(Withheld::waits_for_write)));
+        let stopped = outcome.results.iter().zip(&workspace.actions).any(|(result, action)| {
             matches!(result, ActionResult::Skipped(_)) && action.missing_secrets.is_none()
         });
         exit = exit.or(Exit::Failed.when(stopped));
@@ -329,7 +331,10 @@ fn outcome_exit(plan: &Plan, outcomes: &[ApplyOutcome]) -> Exit {
 }
 
 fn removes(plan: &Plan) -> bool {
-    plan.workspaces.iter().flat_map(|unit| &unit.actions).any(|action| action.step.counts_as_removal())
+    plan.workspaces
+        .iter()
+        .flat_map(|workspace| &workspace.actions)
+        .any(|action| action.step.counts_as_removal())
 }
 
 /// Waits for the quiet time and fails if the files changed.

@@ -28,17 +28,17 @@ pub(super) fn workspace(current: &OsStr) -> Vec<CompletionCandidate> {
 
 fn workspaces() -> Vec<String> {
     let declared = |reading: LoadedConfig| {
-        reading.desired.workspaces.iter().map(|unit| unit.label().to_owned()).collect()
+        reading.desired.workspaces.iter().map(|workspace| workspace.label().to_owned()).collect()
     };
     read().map(declared).unwrap_or_default()
 }
 
 fn sources(workspace: &str) -> Vec<String> {
     let Some(reading) = read() else { return Vec::new() };
-    let units = reading.desired.open_units().filter(|unit| unit.names().contains(&workspace));
-    units
-        .flat_map(|unit| {
-            unit.sources.iter().map(|source| format!("{workspace}/{}", source.key)).collect::<Vec<_>>()
+    let workspaces = reading.desired.open_workspaces().filter(|desired| desired.names().contains(&workspace));
+    workspaces
+        .flat_map(|desired| {
+            desired.sources.iter().map(|source| format!("{workspace}/{}", source.key)).collect::<Vec<_>>()
         })
         .collect()
 }

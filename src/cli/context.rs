@@ -24,9 +24,9 @@ const QUIET_PERIOD: std::time::Duration = std::time::Duration::from_secs(1);
 /// Start of a run that only parses what may have changed.
 pub(super) struct CachedStart {
     pub(super) tree: tree::TreeSnapshot,
-    /// Makes the load skip the units that are in sync.
+    /// Makes the load skip the workspaces that are in sync.
     pub(super) cache: ParseCache,
-    /// Client that has listed the cached units already.
+    /// Client that has listed the cached workspaces already.
     pub(super) reader: ApiReader,
 }
 
@@ -150,7 +150,7 @@ impl CommandContext {
             None => FileIndex::new(),
         };
         let has_sources = match &state {
-            Some(state) if reading.is_empty() => !state.units().await?.is_empty(),
+            Some(state) if reading.is_empty() => !state.workspaces().await?.is_empty(),
             _ => false,
         };
         // A daemon waits for files to appear.
@@ -194,14 +194,14 @@ impl CommandContext {
         }
     }
 
-    /// Returns the selected units; reports units blocked by broken files on stderr.
+    /// Returns the selected workspaces; reports workspaces blocked by broken files on stderr.
     pub(super) fn tasks(&self, selector: &Selector) -> Result<Vec<Task>, CommandError> {
         selector.resolve_names(&self.reading);
         let asked = self.reading.work_set(&self.file_index);
-        for (unit, file) in &asked.blocked {
+        for (workspace, file) in &asked.blocked {
             let file = escape::terminal(file);
             progress::hide();
-            note!("{unit}: skipped, because {file} has errors");
+            note!("{workspace}: skipped, because {file} has errors");
         }
         let declared = !asked.tasks.is_empty();
         let tasks: Vec<Task> =
@@ -216,8 +216,8 @@ impl CommandContext {
         let secrets = Arc::new(self.settings.secrets());
         for task in &tasks {
             let (desired, secrets) = (Arc::clone(&task.desired), Arc::clone(&secrets));
-            let unit = &task.desired.unit;
-            self.reader.register_loader(unit, move || resolved(&desired.open(), &secrets));
+            let workspace = &task.desired.unit;
+            self.reader.register_loader(workspace, move || resolved(&desired.open(), &secrets));
         }
         Ok(tasks)
     }
@@ -233,11 +233,11 @@ impl CommandContext {
     pub(super) async fn problems(&self, plan: &Plan) -> Result<Problems, CommandError> {
         let broken = self.reading.desired.broken.iter();
         let rejected = broken.map(|broken| Arc::clone(&broken.file)).collect();
-        let lists_any = |unit: &WorkspacePlan| {
+        let lists_any = |workspace: &WorkspacePlan| {
             let adopts = |action: &Action| matches!(action.step, Step::Adopt { .. });
-            !unit.unmanaged.is_empty()
-                || unit.actions.iter().any(adopts)
-                || unit.withheld.iter().any(|withheld| withheld.action == ActionKind::Adopt)
+            !workspace.unmanaged.is_empty()
+                || workspace.actions.iter().any(adopts)
+                || workspace.withheld.iter().any(|withheld| withheld.action == ActionKind::Adopt)
         };
         Ok(Problems {
             rejected,
@@ -251,14 +251,14 @@ impl CommandContext {
         let Some(state) = &self.state else { return Ok(Vec::new()) };
         let asked = self.reading.work_set(&self.file_index);
         let tasks = asked.tasks.iter().map(|task| &task.desired.unit);
-        let settled = self.reading.desired.unchanged.iter().map(|unit| &unit.unit);
+        let settled = self.reading.desired.unchanged.iter().map(|workspace| &workspace.unit);
         let declared: BTreeSet<&WorkspaceRef> = tasks.chain(settled).collect();
         let mut orphaned = Vec::new();
-        for unit in state.units().await? {
-            let known = asked.blocked.contains_key(&unit) || declared.contains(&unit);
+        for workspace in state.workspaces().await? {
+            let known = asked.blocked.contains_key(&workspace) || declared.contains(&workspace);
             if !known && asked.unattributed_error.is_none() {
-                let sources = state.inventory(&unit).await?.managed.len();
-                orphaned.push(Orphan { unit, sources });
+                let sources = state.inventory(&workspace).await?.managed.len();
+                orphaned.push(Orphan { workspace, sources });
             }
         }
         Ok(orphaned)
@@ -355,7 +355,7 @@ pub(super) fn read(settings: &Settings) -> Result<LoadedConfig, CommandError> {
     LoadedConfig::load(&settings.root, &*settings.variables()).map_err(|error| CommandError::invalid(&error))
 }
 
-/// Like [`read`], but with compressed units and a cache for the next load.
+/// Like [`read`], but with compressed workspaces and a cache for the next load.
 fn load_and_keep(settings: &Settings) -> Result<LoadedConfig, CommandError> {
     LoadedConfig::reload(&settings.root, &*settings.variables(), &LoadCache::default(), true)
         .map_err(|error| CommandError::invalid(&error))

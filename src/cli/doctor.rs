@@ -165,7 +165,7 @@ fn files(settings: &Settings, reading: &LoadedConfig) -> Finding {
 fn secrets(settings: &Settings, reading: &LoadedConfig) -> Finding {
     let secrets = Arc::new(settings.secrets());
     let mut missing = Vec::new();
-    for workspace in reading.desired.open_units() {
+    for workspace in reading.desired.open_workspaces() {
         let mut resolver = Resolver::new(Arc::clone(&secrets), &workspace.names());
         for source in &workspace.sources {
             if let Err(error) = resolver.resolve(&source.definition) {

@@ -17,12 +17,15 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Com
     let selector = Selector::new(&args.selection)?;
     let place = CommandContext::open(common, AccessMode::Read).await?;
     selector.resolve_names(&place.reading);
-    let chosen =
-        HistorySelection { units: place.reading.desired.open_units().collect(), selector: &selector };
+    let chosen = HistorySelection {
+        workspaces: place.reading.desired.open_workspaces().collect(),
+        selector: &selector,
+    };
     if args.changes {
         let rows = match &place.state {
             Some(state) => {
-                let all = JournalFilter { unit: None, source: None, since: None, limit: usize::MAX >> 1 };
+                let all =
+                    JournalFilter { workspace: None, source: None, since: None, limit: usize::MAX >> 1 };
                 state.journal(all).await?
             }
             None => Vec::new(),
@@ -31,14 +34,14 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Com
             .none(&place.reading, if rows.is_empty() { "No changes yet." } else { "No change matches." });
         let rows: Vec<JournalRow> = rows
             .into_iter()
-            .filter(|row| chosen.has(&row.unit, &row.entry.source))
+            .filter(|row| chosen.has(&row.workspace, &row.entry.source))
             .take(args.limit)
             .collect();
         changes(common, &chosen, &rows, &none);
     } else {
         let runs = match &place.state {
             Some(state) => {
-                let all = HistoryFilter { unit: None, source: None, limit: usize::MAX >> 1 };
+                let all = HistoryFilter { workspace: None, source: None, limit: usize::MAX >> 1 };
                 state.history(all).await?
             }
             None => Vec::new(),
@@ -46,7 +49,7 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Com
         let none =
             chosen.none(&place.reading, if runs.is_empty() { "No syncs yet." } else { "No sync matches." });
         let runs: Vec<RunRecord> =
-            runs.into_iter().filter(|run| chosen.has(&run.unit, &run.name)).take(args.limit).collect();
+            runs.into_iter().filter(|run| chosen.has(&run.workspace, &run.name)).take(args.limit).collect();
         syncs(common, &chosen, &runs, &none);
     }
     let exit = place.exit();
@@ -55,7 +58,7 @@ pub(super) async fn run(common: &Common, args: &HistoryArgs) -> Result<Exit, Com
 }
 
 struct HistorySelection<'a> {
-    units: Vec<Arc<DesiredWorkspace>>,
+    workspaces: Vec<Arc<DesiredWorkspace>>,
     selector: &'a Selector,
 }
 
@@ -64,9 +67,11 @@ impl HistorySelection<'_> {
     ///
     /// Mentions a name that matches no declared source, which may be misspelled.
     fn none(&self, reading: &LoadedConfig, message: &str) -> String {
-        for unit in self.units.iter().filter(|unit| self.selector.selects_workspace(unit.names())) {
-            for source in &unit.sources {
-                self.selector.source(unit, &source.key, &source.name);
+        for workspace in
+            self.workspaces.iter().filter(|workspace| self.selector.selects_workspace(workspace.names()))
+        {
+            for source in &workspace.sources {
+                self.selector.source(workspace, &source.key, &source.name);
             }
         }
         let declared = self.selector.require_declared_workspaces(reading).and_then(|()| {
@@ -76,31 +81,32 @@ impl HistorySelection<'_> {
             .map_or_else(|failure| format!("{message} Note: {}", failure.message), |()| message.to_owned())
     }
 
-    fn unit(&self, unit: &WorkspaceRef) -> Option<&DesiredWorkspace> {
-        self.units.iter().map(Arc::as_ref).find(|desired| desired.unit == *unit)
+    fn workspace(&self, workspace: &WorkspaceRef) -> Option<&DesiredWorkspace> {
+        self.workspaces.iter().map(Arc::as_ref).find(|desired| desired.unit == *workspace)
     }
 
-    fn label(&self, unit: &WorkspaceRef) -> String {
-        self.unit(unit).map_or_else(|| unit.workspace.to_string(), |desired| desired.label().to_owned())
+    fn label(&self, workspace: &WorkspaceRef) -> String {
+        self.workspace(workspace)
+            .map_or_else(|| workspace.workspace.to_string(), |desired| desired.label().to_owned())
     }
 
     /// Returns the workspace id as written in the files.
-    fn id<'u>(&'u self, unit: &'u WorkspaceRef) -> &'u str {
-        self.unit(unit).map_or(&unit.workspace, DesiredWorkspace::workspace).display_text()
+    fn id<'u>(&'u self, workspace: &'u WorkspaceRef) -> &'u str {
+        self.workspace(workspace).map_or(&workspace.workspace, DesiredWorkspace::workspace).display_text()
     }
 
-    fn key(&self, unit: &WorkspaceRef, name: &SourceName) -> String {
-        let source = self.unit(unit).and_then(|desired| desired.source(name));
+    fn key(&self, workspace: &WorkspaceRef, name: &SourceName) -> String {
+        let source = self.workspace(workspace).and_then(|desired| desired.source(name));
         source.map_or_else(|| name.to_string(), |source| source.key.to_string())
     }
 
-    fn has(&self, unit: &WorkspaceRef, name: &SourceName) -> bool {
+    fn has(&self, workspace: &WorkspaceRef, name: &SourceName) -> bool {
         if self.selector.selects_everything() {
             return true;
         }
-        let id = unit.workspace.as_str();
-        let names = self.unit(unit).map_or([id, id], DesiredWorkspace::names);
-        let Ok(key) = SourceKey::parse(&self.key(unit, name)) else { return false };
+        let id = workspace.workspace.as_str();
+        let names = self.workspace(workspace).map_or([id, id], DesiredWorkspace::names);
+        let Ok(key) = SourceKey::parse(&self.key(workspace, name)) else { return false };
         self.selector.selects_workspace(names) && self.selector.source_of(names, &key, name)
     }
 }
@@ -111,10 +117,10 @@ fn syncs(common: &Common, chosen: &HistorySelection<'_>, runs: &[RunRecord], non
             .iter()
             .map(|run| {
                 json!({
-                    "workspace": chosen.label(&run.unit),
-                    "workspace_id": chosen.id(&run.unit),
-                    "scope": run.unit.scope,
-                    "source": chosen.key(&run.unit, &run.name),
+                    "workspace": chosen.label(&run.workspace),
+                    "workspace_id": chosen.id(&run.workspace),
+                    "scope": run.workspace.scope,
+                    "source": chosen.key(&run.workspace, &run.name),
                     "name": run.name,
                     "trigger": run.trigger,
                     "firing": run.firing,
@@ -134,7 +140,7 @@ fn syncs(common: &Common, chosen: &HistorySelection<'_>, runs: &[RunRecord], non
             let took = run.finished_at.map(|end| end.duration_since(run.started_at));
             vec![
                 format_time(run.started_at),
-                format!("{}/{}", chosen.label(&run.unit), chosen.key(&run.unit, &run.name)),
+                format!("{}/{}", chosen.label(&run.workspace), chosen.key(&run.workspace, &run.name)),
                 run.trigger.as_str().to_owned(),
                 run.outcome.as_str().to_owned(),
                 run.records.map(|records| records.to_string()).unwrap_or_default(),
@@ -160,9 +166,9 @@ fn changes(common: &Common, chosen: &HistorySelection<'_>, rows: &[JournalRow], 
                 json!({
                     "at": entry.at,
                     "pass": entry.pass,
-                    "workspace": chosen.label(&row.unit),
-                    "workspace_id": chosen.id(&row.unit),
-                    "scope": row.unit.scope,
+                    "workspace": chosen.label(&row.workspace),
+                    "workspace_id": chosen.id(&row.workspace),
+                    "scope": row.workspace.scope,
                     "source": entry.key.as_ref().map(ToString::to_string),
                     "name": entry.source,
                     "action": entry.action,
@@ -186,7 +192,7 @@ fn changes(common: &Common, chosen: &HistorySelection<'_>, rows: &[JournalRow], 
             let key = entry.key.as_ref().map_or_else(|| entry.source.to_string(), ToString::to_string);
             vec![
                 format_time(entry.at),
-                format!("{}/{key}", chosen.label(&row.unit)),
+                format!("{}/{key}", chosen.label(&row.workspace)),
                 entry.word().to_owned(),
                 entry.outcome.to_string(),
                 format_location(entry),

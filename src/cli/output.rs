@@ -96,7 +96,7 @@ fn problems_of(plan: &Plan, here: TimeContext<'_>, look: &Style) -> String {
         workspace.unmanaged = Default::default();
         workspace.suspended.clear();
         if workspace.error.is_some() || !workspace.withheld.is_empty() || !workspace.actions.is_empty() {
-            text.push_str(&report::unit_text(&workspace, here, look));
+            text.push_str(&report::workspace_text(&workspace, here, look));
             text.push('\n');
         }
     }

@@ -1,7 +1,7 @@
-//! Cache of units that an earlier run found, or left, in sync.
+//! Cache of workspaces that an earlier run found, or left, in sync.
 //!
-//! While all inputs of that result are unchanged, these units are only listed; their files are not parsed and
-//! their lists not compared.
+//! While all inputs of that result are unchanged, these workspaces are only listed; their files are not
+//! parsed and their lists not compared.
 
 use super::args::{Common, Format, LimitArgs};
 use super::context::{self, CachedStart, CommandContext, CommandStart};
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
-/// Cache key: inputs that affect every unit.
+/// Cache key: inputs that affect every workspace.
 #[derive(Serialize, Deserialize, PartialEq)]
 struct PlanCacheKey {
     /// Hash of the program, its flags and the host file.
@@ -33,7 +33,7 @@ struct PlanCacheKey {
     variables: BTreeMap<String, Option<Fingerprint>>,
 }
 
-/// Cache entry: the inputs of a unit's plan, and its summary.
+/// Cache entry: the inputs of a workspace's plan, and its summary.
 #[derive(Serialize, Deserialize)]
 struct CacheEntry {
     files: WorkspaceFingerprint,
@@ -46,19 +46,19 @@ struct CacheEntry {
 #[derive(Default)]
 pub(super) struct CacheHits {
     unchanged: BTreeMap<WorkspaceRef, UnchangedSummary>,
-    /// Units with an invalid cache entry.
+    /// Workspaces with an invalid cache entry.
     invalidated: Vec<WorkspaceRef>,
 }
 
-/// Returns true if units in sync need not appear in the output.
+/// Returns true if workspaces in sync need not appear in the output.
 pub(super) fn is_applicable(common: &Common, selector: &Selector) -> bool {
     // Other formats contain every source.
     common.format == Format::Human && !common.verbose() && selector.selects_everything()
 }
 
-/// Determines which cached units are unchanged.
+/// Determines which cached workspaces are unchanged.
 ///
-/// Lists each unit with unchanged files.
+/// Lists each workspace with unchanged files.
 pub(super) async fn load_unchanged(
     common: &Common,
     limits: &LimitArgs,
@@ -90,7 +90,7 @@ async fn try_load_unchanged(
         return None;
     };
     let state = state.for_platform(base_url.as_str());
-    let PlanCacheRows { entries: units, .. } = state.plan_cache(&root).await.ok()??;
+    let PlanCacheRows { entries: workspaces, .. } = state.plan_cache(&root).await.ok()??;
     let tree = tree::read(&settings.root).ok()?;
     let read_by = tree.files.iter().find(|file| &*file.path == config::FILE_NAME).map(|file| file.digest);
     let names = ground.variables.keys().cloned();
@@ -102,7 +102,7 @@ async fn try_load_unchanged(
     let reader = context::reader(&settings, base_url, token).ok()?;
 
     let mut before = CacheHits::default();
-    let candidates = before.with_unchanged_files(units, &tree);
+    let candidates = before.with_unchanged_files(workspaces, &tree);
     let settled = before.still_unchanged(candidates, &reader, &settings.secrets(), state.key()).await;
     let variable = settings.variables();
     let variables = ground.variables.into_keys().map(|name| {
@@ -116,18 +116,18 @@ async fn try_load_unchanged(
 impl CacheHits {
     fn with_unchanged_files(
         &mut self,
-        units: Vec<(WorkspaceRef, String)>,
+        workspaces: Vec<(WorkspaceRef, String)>,
         tree: &tree::TreeSnapshot,
     ) -> BTreeMap<WorkspaceRef, CacheEntry> {
         let digests: HashMap<&str, [u8; 32]> =
             tree.files.iter().map(|file| (&*file.path, file.digest)).collect();
         let mut candidates = BTreeMap::new();
-        for (unit, found) in units {
+        for (workspace, found) in workspaces {
             match serde_json::from_str::<CacheEntry>(&found) {
                 Ok(found) if found.files.is_current(|path| digests.get(path).copied()) => {
-                    candidates.insert(unit, found);
+                    candidates.insert(workspace, found);
                 }
-                _ => self.invalidated.push(unit),
+                _ => self.invalidated.push(workspace),
             }
         }
         candidates
@@ -147,27 +147,27 @@ impl CacheHits {
             *now.or_insert_with(|| fingerprint(reference, secrets, key)) == Some(*was)
         };
         let mut settled = Vec::new();
-        for (unit, list) in list_digests(reader, key, candidates.keys().cloned()).await {
-            let Some(found) = candidates.remove(&unit) else { continue };
+        for (workspace, list) in list_digests(reader, key, candidates.keys().cloned()).await {
+            let Some(found) = candidates.remove(&workspace) else { continue };
             if list == Some(found.list) && found.secrets.iter().all(&mut is_same) {
-                self.unchanged.insert(unit.clone(), found.says);
-                settled.push((unit, found.files));
+                self.unchanged.insert(workspace.clone(), found.says);
+                settled.push((workspace, found.files));
             } else {
-                self.invalidated.push(unit);
+                self.invalidated.push(workspace);
             }
         }
         settled
     }
 
-    /// Returns the summaries of the units that the load skipped.
+    /// Returns the summaries of the workspaces that the load skipped.
     pub(super) fn unchanged_summaries(&self, place: &CommandContext) -> Vec<UnchangedSummary> {
         let settled = place.reading.desired.unchanged.iter();
-        settled.filter_map(|unit| self.unchanged.get(&unit.unit).cloned()).collect()
+        settled.filter_map(|workspace| self.unchanged.get(&workspace.unit).cloned()).collect()
     }
 
     /// Stores the results for the next run.
     ///
-    /// No other process has written these units meanwhile.
+    /// No other process has written these workspaces meanwhile.
     pub(super) async fn store(
         self,
         limits: &LimitArgs,
@@ -192,36 +192,36 @@ impl CacheHits {
 
 /// Returns the digests of the lists; `None` for a failed request.
 ///
-/// The lists are dropped: planned units are listed again, by writers under their lock.
+/// The lists are dropped: planned workspaces are listed again, by writers under their lock.
 async fn list_digests(
     reader: &ApiReader,
     key: &Arc<FingerprintKey>,
-    units: impl Iterator<Item = WorkspaceRef>,
+    workspaces: impl Iterator<Item = WorkspaceRef>,
 ) -> Vec<(WorkspaceRef, Option<ListDigest>)> {
     let mut asking = JoinSet::new();
-    for unit in units {
+    for workspace in workspaces {
         let (reader, key) = (reader.clone(), Arc::clone(key));
         asking.spawn(async move {
-            let list = reader.fetch_listing(&unit).await.ok();
-            (unit, list.map(|list| list.digest(&key)))
+            let list = reader.fetch_listing(&workspace).await.ok();
+            (workspace, list.map(|list| list.digest(&key)))
         });
     }
     asking.join_all().await
 }
 
-/// Returns cache entries for the units in sync.
+/// Returns cache entries for the workspaces in sync.
 fn cache_entries(
     place: &CommandContext,
     in_sync: BTreeMap<WorkspaceRef, InSync>,
 ) -> Vec<(WorkspaceRef, String)> {
-    let entry = |(unit, in_sync): (WorkspaceRef, InSync)| {
+    let entry = |(workspace, in_sync): (WorkspaceRef, InSync)| {
         let entry = CacheEntry {
-            files: place.reading.workspace_fingerprint(&unit)?,
+            files: place.reading.workspace_fingerprint(&workspace)?,
             list: in_sync.inputs.list(),
             secrets: in_sync.inputs.secrets().to_vec(),
             says: in_sync.summary?,
         };
-        Some((unit, serde_json::to_string(&entry).ok()?))
+        Some((workspace, serde_json::to_string(&entry).ok()?))
     };
     if place.is_local() { Vec::new() } else { in_sync.into_iter().filter_map(entry).collect() }
 }

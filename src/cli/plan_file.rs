@@ -45,12 +45,12 @@ pub(super) fn current_plan(
         let plan = approved.get(made.plan.unit())?;
         Some(made.input_outline.clone()?.planned(plan))
     };
-    let units = planned.iter().map(outline).collect();
-    let Some(units) = units else {
+    let workspaces = planned.iter().map(outline).collect();
+    let Some(workspaces) = workspaces else {
         let message = "some workspaces could not be planned, so the plan cannot be saved or compared";
         return Err(CommandError { exit: Exit::Failed, message: message.to_owned() });
     };
-    Ok(SavedPlan::new(&platform, &planner.key, asked, units))
+    Ok(SavedPlan::new(&platform, &planner.key, asked, workspaces))
 }
 
 /// Saves a plan with mode 0600.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// A workspace or source to pull.
 struct PullTargets {
-    unit: WorkspaceRef,
+    workspace: WorkspaceRef,
     alias: Option<String>,
     /// One source; `None` for all undeclared sources.
     source: Option<String>,
@@ -52,49 +52,49 @@ fn resolve_targets(place: &CommandContext, args: &PullArgs) -> Result<Vec<PullTa
         None => None,
     };
     let aliases = &place.reading.aliases;
-    let alias_of = |unit: &WorkspaceRef| {
-        let same = aliases.iter().filter(|(_, other)| other.workspace == unit.workspace);
-        same.max_by_key(|(_, other)| other.scope == unit.scope).map(|(alias, _)| alias.clone())
+    let alias_of = |workspace: &WorkspaceRef| {
+        let same = aliases.iter().filter(|(_, other)| other.workspace == workspace.workspace);
+        same.max_by_key(|(_, other)| other.scope == workspace.scope).map(|(alias, _)| alias.clone())
     };
     if args.what.is_empty() {
-        let declared = place.reading.desired.workspaces.iter().map(|unit| unit.unit.clone());
-        let units: BTreeSet<WorkspaceRef> = declared.chain(aliases.values().cloned()).collect();
-        if units.is_empty() {
+        let declared = place.reading.desired.workspaces.iter().map(|workspace| workspace.unit.clone());
+        let workspaces: BTreeSet<WorkspaceRef> = declared.chain(aliases.values().cloned()).collect();
+        if workspaces.is_empty() {
             return Err(CommandError::usage(
                 "no workspace is given here or in the files; use `wellspring pull WORKSPACE`",
             ));
         }
-        return Ok(units
+        return Ok(workspaces
             .into_iter()
-            .map(|unit| PullTargets { alias: alias_of(&unit), unit, source: None })
+            .map(|workspace| PullTargets { alias: alias_of(&workspace), workspace, source: None })
             .collect());
     }
     args.what
         .iter()
         .map(|what| {
-            let (workspace, source) = match what.split_once('/') {
-                Some((workspace, source)) => (workspace, Some(source.to_owned())),
+            let (label, source) = match what.split_once('/') {
+                Some((label, source)) => (label, Some(source.to_owned())),
                 None => (what.as_str(), None),
             };
-            let mut unit = match aliases.get(workspace) {
-                Some(unit) => unit.clone(),
+            let mut workspace = match aliases.get(label) {
+                Some(workspace) => workspace.clone(),
                 None => {
-                    let id = WorkspaceId::parse(workspace)
-                        .map_err(|error| CommandError::usage(&error.to_string()))?;
+                    let id =
+                        WorkspaceId::parse(label).map_err(|error| CommandError::usage(&error.to_string()))?;
                     WorkspaceRef { workspace: id, scope: Scope::default() }
                 }
             };
             // Use the scope that the files declare if it is the only one, unless another is requested.
             let mut declared =
-                place.reading.desired.workspaces.iter().filter(|other| other.names().contains(&workspace));
+                place.reading.desired.workspaces.iter().filter(|other| other.names().contains(&label));
             if let (Some(one), None) = (declared.next(), declared.next()) {
-                unit = one.unit.clone();
+                workspace = one.unit.clone();
             }
             if let Some(scope) = &scope {
-                unit.scope = scope.clone();
+                workspace.scope = scope.clone();
             }
-            let named = if aliases.contains_key(workspace) { Some(workspace.to_owned()) } else { None };
-            Ok(PullTargets { alias: named.or_else(|| alias_of(&unit)), unit, source })
+            let named = if aliases.contains_key(label) { Some(label.to_owned()) } else { None };
+            Ok(PullTargets { alias: named.or_else(|| alias_of(&workspace)), workspace, source })
         })
         .collect()
 }
@@ -105,15 +105,16 @@ async fn pull(
     wanted: PullTargets,
     force: bool,
 ) -> Result<Option<WrittenFile>, CommandError> {
-    let rows = place.reader.list(&wanted.unit).await?;
-    let declared = place.reading.desired.open_units().find(|unit| unit.unit == wanted.unit);
+    let rows = place.reader.list(&wanted.workspace).await?;
+    let declared =
+        place.reading.desired.open_workspaces().find(|workspace| workspace.unit == wanted.workspace);
     if rows.is_empty() && declared.is_none() && wanted.alias.is_none() {
         return Err(unknown(place, &wanted));
     }
     let path = path(place, &wanted)?;
     let target = place.settings.root.join(&path);
-    let elsewhere = |unit: &Arc<DesiredWorkspace>| -> Vec<(String, String)> {
-        let others = unit.sources.iter().filter(|source| *source.at.file != *path);
+    let elsewhere = |workspace: &Arc<DesiredWorkspace>| -> Vec<(String, String)> {
+        let others = workspace.sources.iter().filter(|source| *source.at.file != *path);
         others.map(|source| (source.name.to_string(), source.key.to_string())).collect()
     };
     let others = declared.as_ref().map(elsewhere).unwrap_or_default();
@@ -128,7 +129,10 @@ async fn pull(
         if chosen.is_empty() {
             let near = nearest(source, rows.iter().map(|row| row.name.as_str()));
             let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-            return Err(failed(format!("{} has no source {source:?} on the platform{near}", wanted.unit)));
+            return Err(failed(format!(
+                "{} has no source {source:?} on the platform{near}",
+                wanted.workspace
+            )));
         }
         if others.iter().any(|(name, _)| name == source) {
             return Err(failed(format!("the source {source:?} is declared already")));
@@ -147,7 +151,7 @@ async fn pull(
     let taken = others.into_iter().map(|(_, key)| key).collect();
     let alias =
         wanted.alias.as_deref().and_then(|alias| Some((alias, &place.reading.aliases.get(alias)?.scope)));
-    let pulled = generate(&PulledWorkspace { unit: &wanted.unit, alias }, &chosen, &taken);
+    let pulled = generate(&PulledWorkspace { workspace: &wanted.workspace, alias }, &chosen, &taken);
     if replaces {
         if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder)?;
@@ -161,8 +165,8 @@ async fn pull(
 
 /// Returns the error for a workspace without sources that no file names either.
 fn unknown(place: &CommandContext, wanted: &PullTargets) -> CommandError {
-    let name = wanted.unit.workspace.as_str();
-    let declared = place.reading.desired.workspaces.iter().flat_map(|unit| unit.names());
+    let name = wanted.workspace.workspace.as_str();
+    let declared = place.reading.desired.workspaces.iter().flat_map(|workspace| workspace.names());
     let known = declared.chain(place.reading.aliases.keys().map(String::as_str));
     let hint = nearest(name, known).map_or_else(
         || "check the id, and the scope (--scope)".to_owned(),
@@ -177,10 +181,10 @@ fn unknown(place: &CommandContext, wanted: &PullTargets) -> CommandError {
 ///
 /// Consists of safe names and matches the patterns of `files`.
 fn path(place: &CommandContext, wanted: &PullTargets) -> Result<String, CommandError> {
-    let label = wanted.alias.as_deref().unwrap_or(wanted.unit.workspace.as_str());
+    let label = wanted.alias.as_deref().unwrap_or(wanted.workspace.workspace.as_str());
     let mut name = plain_name(label).unwrap_or_else(|| "workspace".to_owned());
-    if wanted.alias.is_none() && wanted.unit.scope != Scope::default() {
-        name.push_str(&format!("-{}", plain_name(wanted.unit.scope.as_str()).unwrap_or_default()));
+    if wanted.alias.is_none() && wanted.workspace.scope != Scope::default() {
+        name.push_str(&format!("-{}", plain_name(wanted.workspace.scope.as_str()).unwrap_or_default()));
     }
     if let Some(source) = &wanted.source {
         name.push_str(&format!(".{}", plain_name(source).unwrap_or_else(|| "source".to_owned())));
@@ -202,8 +206,8 @@ fn print_written(common: &Common, written: &[WrittenFile]) {
             .map(|written| {
                 json!({
                     "file": written.path,
-                    "workspace_id": written.target.unit.workspace.display_text(),
-                    "scope": written.target.unit.scope,
+                    "workspace_id": written.target.workspace.workspace.display_text(),
+                    "scope": written.target.workspace.scope,
                     "sources": written.pulled.sources,
                     "unreadable": written.pulled.unreadable,
                     "variables": written.pulled.variables,

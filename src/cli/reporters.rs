@@ -19,7 +19,7 @@ use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::Mutex;
 
-/// Deduplicates messages per unit and source.
+/// Deduplicates messages per workspace and source.
 ///
 /// Stores a hash of the last message and how often it was repeated: a state is reported when it changes, and
 /// then ever more rarely.
@@ -49,8 +49,8 @@ impl Dedup {
     }
 
     /// Classifies a failure; after a success, the same failure is new again.
-    fn failure(&self, unit: &WorkspaceRef, name: &SourceName, failure: Option<&str>) -> News {
-        self.classify((unit.clone(), Some(name.clone())), failure.as_ref().map(|failure| failure as _))
+    fn failure(&self, workspace: &WorkspaceRef, name: &SourceName, failure: Option<&str>) -> News {
+        self.classify((workspace.clone(), Some(name.clone())), failure.as_ref().map(|failure| failure as _))
     }
 
     fn is_new(&self, about: About, what: Option<&dyn fmt::Debug>) -> bool {
@@ -102,24 +102,24 @@ enum ReportPlace {
 }
 
 impl Outages {
-    /// Records the shared failure of a unit, if any, and returns its position.
-    fn record_outage(&self, unit: &WorkspaceRef, outage: Option<&str>) -> ReportPlace {
+    /// Records the shared failure of a workspace, if any, and returns its position.
+    fn record_outage(&self, workspace: &WorkspaceRef, outage: Option<&str>) -> ReportPlace {
         let Ok(mut known) = self.0.lock() else { return ReportPlace::First };
-        known.retain(|cause, units| {
+        known.retain(|cause, workspaces| {
             if Some(cause.as_str()) != outage {
-                units.remove(unit);
+                workspaces.remove(workspace);
             }
-            !units.is_empty()
+            !workspaces.is_empty()
         });
         let Some(outage) = outage else { return ReportPlace::First };
-        let units = known.entry(outage.to_owned()).or_default();
-        let place = match units.len() {
+        let workspaces = known.entry(outage.to_owned()).or_default();
+        let place = match workspaces.len() {
             0 => ReportPlace::First,
-            1 if units.contains(unit) => ReportPlace::First,
+            1 if workspaces.contains(workspace) => ReportPlace::First,
             1 => ReportPlace::Second,
             _ => ReportPlace::Later,
         };
-        units.insert(unit.clone());
+        workspaces.insert(workspace.clone());
         place
     }
 }
@@ -190,10 +190,10 @@ impl Reports {
     }
 
     /// Returns the shared failure of a sync request, if it is new.
-    fn new_sync_outage(&self, unit: &WorkspaceRef, synced: &[SyncResult]) -> Option<SyncOutage> {
+    fn new_sync_outage(&self, workspace: &WorkspaceRef, synced: &[SyncResult]) -> Option<SyncOutage> {
         let outage = shared_outage(synced);
-        let place = self.sync_outages.record_outage(unit, outage.map(|(why, _)| why));
-        let is_new = self.syncs.is_new((unit.clone(), None), outage.as_ref().map(|(why, _)| why as _));
+        let place = self.sync_outages.record_outage(workspace, outage.map(|(why, _)| why));
+        let is_new = self.syncs.is_new((workspace.clone(), None), outage.as_ref().map(|(why, _)| why as _));
         let (why, sources) = outage?;
         let why = escape::terminal_line(why);
         match place {
@@ -205,12 +205,12 @@ impl Reports {
     }
 
     /// Decides about reporting the sync of one source; returns its failure, if any.
-    fn sync_news<'s>(&self, unit: &WorkspaceRef, synced: &'s SyncResult) -> (News, Option<&'s str>) {
+    fn sync_news<'s>(&self, workspace: &WorkspaceRef, synced: &'s SyncResult) -> (News, Option<&'s str>) {
         let failure = match synced.outcome {
             RunOutcome::Done => None,
             _ => Some(synced.message.as_deref().unwrap_or("reason unknown")),
         };
-        let news = self.syncs.failure(unit, &synced.name, failure);
+        let news = self.syncs.failure(workspace, &synced.name, failure);
         (if synced.outage.is_some() { News::Suppressed } else { news }, failure)
     }
 
@@ -234,17 +234,18 @@ impl Reports {
         after: &NextAttempt,
         now: Timestamp,
     ) -> Option<String> {
-        let unit = plan.unit();
-        let spoke = self.reported.lock().is_ok_and(|mut spoken| spoken.remove(unit));
+        let workspace = plan.unit();
+        let spoke = self.reported.lock().is_ok_and(|mut spoken| spoken.remove(workspace));
         let error = outcome.map_or(&plan.error, |outcome| &outcome.error);
-        let place =
-            self.pass_outages.record_outage(unit, error.as_ref().and_then(|error| error.outage.as_deref()));
+        let place = self
+            .pass_outages
+            .record_outage(workspace, error.as_ref().and_then(|error| error.outage.as_deref()));
         if error.as_ref().is_some_and(is_platform_error) || place != ReportPlace::First {
             return None;
         }
         let results = outcome.map(|outcome| &outcome.results);
         let failure = (error, results);
-        let news = self.failures.classify((unit.clone(), None), after.retry_at.map(|_| &failure as _));
+        let news = self.failures.classify((workspace.clone(), None), after.retry_at.map(|_| &failure as _));
         match after.retry_at {
             Some(at) => {
                 if news != News::Suppressed {
@@ -320,7 +321,7 @@ mod tests {
     use super::*;
     use crate::model::{Scope, WorkspaceId};
 
-    fn unit(name: &str) -> WorkspaceRef {
+    fn workspace(name: &str) -> WorkspaceRef {
         WorkspaceRef { workspace: WorkspaceId::parse(name).unwrap(), scope: Scope::default() }
     }
 
@@ -328,21 +329,21 @@ mod tests {
     fn a_failure_that_stays_is_reported_ever_more_rarely_and_another_one_at_once() {
         let said = Dedup::default();
         let name = SourceName::parse("s").unwrap();
-        let told: Vec<News> = (0..9).map(|_| said.failure(&unit("a"), &name, Some("refused"))).collect();
+        let told: Vec<News> = (0..9).map(|_| said.failure(&workspace("a"), &name, Some("refused"))).collect();
         let old = News::Suppressed;
         let expected =
             [News::Changed, News::Repeated(2), old, News::Repeated(4), old, old, old, News::Repeated(8), old];
         assert_eq!(told, expected);
-        assert_eq!(said.failure(&unit("a"), &name, Some("timed out")), News::Changed);
-        assert_eq!(said.failure(&unit("a"), &name, None), News::Changed, "it is over");
-        assert_eq!(said.failure(&unit("a"), &name, None), News::Suppressed);
-        assert_eq!(said.failure(&unit("a"), &name, Some("timed out")), News::Changed);
+        assert_eq!(said.failure(&workspace("a"), &name, Some("timed out")), News::Changed);
+        assert_eq!(said.failure(&workspace("a"), &name, None), News::Changed, "it is over");
+        assert_eq!(said.failure(&workspace("a"), &name, None), News::Suppressed);
+        assert_eq!(said.failure(&workspace("a"), &name, Some("timed out")), News::Changed);
     }
 
     #[test]
     fn an_outage_is_reported_with_the_first_workspace_and_once_for_the_others() {
         let outages = Outages::default();
-        let place = |name, outage| outages.record_outage(&unit(name), outage);
+        let place = |name, outage| outages.record_outage(&workspace(name), outage);
         assert_eq!(place("a", Some("HTTP 503")), ReportPlace::First);
         assert_eq!(place("a", Some("HTTP 503")), ReportPlace::First, "again, as the only one");
         assert_eq!(place("b", Some("HTTP 503")), ReportPlace::Second);

@@ -52,8 +52,12 @@ async fn find(place: &CommandContext, selector: &Selector, source: &str) -> Resu
     Err(CommandError::usage(&format!("no declared source matches `{source}`; `wellspring show` lists them")))
 }
 
-async fn schema(place: &CommandContext, unit: &WorkspaceRef, id: &SourceId) -> Result<Schema, CommandError> {
-    Ok(place.reader.schema(unit, id).await?)
+async fn schema(
+    place: &CommandContext,
+    workspace: &WorkspaceRef,
+    id: &SourceId,
+) -> Result<Schema, CommandError> {
+    Ok(place.reader.schema(workspace, id).await?)
 }
 
 fn text(schema: &Schema) -> String {

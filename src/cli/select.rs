@@ -60,7 +60,7 @@ impl Selector {
     pub(super) fn resolve_names(&self, reading: &LoadedConfig) {
         for pattern in &self.sources {
             let Some(Bare(is_workspace)) = &pattern.unqualified else { continue };
-            let declared = || reading.desired.workspaces.iter().map(|unit| unit.names());
+            let declared = || reading.desired.workspaces.iter().map(|workspace| workspace.names());
             is_workspace.get_or_init(|| {
                 declared().any(|names| names.iter().any(|name| pattern.source.is_match(name)))
             });
@@ -85,27 +85,27 @@ impl Selector {
     }
 
     /// Returns true if this source of the workspace is selected.
-    pub(super) fn source(&self, unit: &DesiredWorkspace, key: &SourceKey, name: &SourceName) -> bool {
-        self.source_of(unit.names(), key, name)
+    pub(super) fn source(&self, desired: &DesiredWorkspace, key: &SourceKey, name: &SourceName) -> bool {
+        self.source_of(desired.names(), key, name)
     }
 
     /// Returns true if this source of the workspace with these names is selected.
-    pub(super) fn source_of(&self, unit: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
+    pub(super) fn source_of(&self, workspace: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
         let matches =
-            |pattern: &SourcePattern| pattern.matched.record(pattern.matches_source(unit, key, name));
+            |pattern: &SourcePattern| pattern.matched.record(pattern.matches_source(workspace, key, name));
         self.sources.is_empty() || any(&self.sources, matches)
     }
 
     /// Returns true if a pattern without a match so far would match this source.
     pub(super) fn has_unmatched_pattern_for(
         &self,
-        unit: &DesiredWorkspace,
+        desired: &DesiredWorkspace,
         key: &SourceKey,
         name: &SourceName,
     ) -> bool {
         self.sources
             .iter()
-            .any(|pattern| !pattern.matched.get() && pattern.matches_source(unit.names(), key, name))
+            .any(|pattern| !pattern.matched.get() && pattern.matches_source(desired.names(), key, name))
     }
 
     /// Fails if `-w` names a workspace that is not declared.
@@ -114,7 +114,7 @@ impl Selector {
     pub(super) fn require_declared_workspaces(&self, reading: &LoadedConfig) -> Result<(), CommandError> {
         let all = self.workspaces.iter().map(|workspace| (workspace.name.as_str(), &workspace.matched));
         first_unmatched(all, reading.has_errors()).map_or(Ok(()), |name| {
-            let declared = reading.desired.workspaces.iter().flat_map(|unit| unit.names());
+            let declared = reading.desired.workspaces.iter().flat_map(|workspace| workspace.names());
             let todo = config::nearest(name, declared).map_or_else(
                 || "`wellspring show` lists the declared ones".to_owned(),
                 |near| format!("did you mean `{near}`?"),
@@ -162,21 +162,21 @@ impl Selector {
         if self.sources.is_empty() {
             return;
         }
-        let unit = std::sync::Arc::clone(&plan.desired);
-        let names = unit.names();
+        let workspace = std::sync::Arc::clone(&plan.desired);
+        let names = workspace.names();
         if plan.error.is_some() {
             // The sources of the workspace are not known.
             any(&self.sources, |pattern| pattern.matched.record(pattern.matches_workspace(names)));
         }
         let whole = any(&self.sources, |pattern| pattern.is_whole() && pattern.matches_workspace(names));
-        let key_of = |name: &SourceName| unit.source(name).map(|source| source.key.clone());
+        let key_of = |name: &SourceName| workspace.source(name).map(|source| source.key.clone());
         let by_name = |name: &SourceName| {
             let key = key_of(name).or_else(|| SourceKey::parse(name.as_str()).ok());
-            whole || key.is_some_and(|key| self.source(&unit, &key, name))
+            whole || key.is_some_and(|key| self.source(&workspace, &key, name))
         };
-        plan.actions.retain(|action| self.source(&unit, &action.source, &action.name));
-        plan.withheld.retain(|withheld| self.source(&unit, &withheld.source, &withheld.name));
-        plan.unchecked.retain(|unchecked| self.source(&unit, &unchecked.source, &unchecked.name));
+        plan.actions.retain(|action| self.source(&workspace, &action.source, &action.name));
+        plan.withheld.retain(|withheld| self.source(&workspace, &withheld.source, &withheld.name));
+        plan.unchecked.retain(|unchecked| self.source(&workspace, &unchecked.source, &unchecked.name));
         plan.unmanaged.retain(|unmanaged| by_name(&unmanaged.name));
         plan.unchanged.retain(&by_name);
         plan.suspended.retain(|suspended| by_name(&suspended.name));
@@ -228,8 +228,8 @@ impl SourcePattern {
         takes
     }
 
-    fn matches_source(&self, unit: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
-        self.matches_workspace(unit)
+    fn matches_source(&self, workspace: [&str; 2], key: &SourceKey, name: &SourceName) -> bool {
+        self.matches_workspace(workspace)
             && (self.is_whole() || self.source.is_match(key.as_str()) || self.source.is_match(name.as_str()))
     }
 }
@@ -267,14 +267,14 @@ fn first_unmatched<'a>(
 fn nearest(text: &str, reading: &LoadedConfig) -> Option<String> {
     let (workspace, source) = text.split_once('/').unwrap_or(("", text));
     let mut names: Vec<String> = Vec::new();
-    for unit in reading.desired.open_units() {
+    for desired in reading.desired.open_workspaces() {
         if workspace.is_empty() {
-            names.extend(unit.names().map(str::to_owned));
+            names.extend(desired.names().map(str::to_owned));
         }
-        for found in &unit.sources {
-            let [label, id] = unit.names();
+        for found in &desired.sources {
+            let [label, id] = desired.names();
             let asked = if workspace == id { id } else { label };
-            let is_source = found.key.as_str() == source && !unit.names().contains(&workspace);
+            let is_source = found.key.as_str() == source && !desired.names().contains(&workspace);
             match workspace.is_empty() {
                 true => names.push(found.key.to_string()),
                 // The source exists, so the workspace is wrong.

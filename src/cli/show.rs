@@ -21,12 +21,12 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<Exit, CommandError
     context::print_diagnostics(common, &reading);
     selector.resolve_names(&reading);
     let mut shown = Vec::new();
-    let units: Vec<_> = reading
+    let workspaces: Vec<_> = reading
         .desired
-        .open_units()
+        .open_workspaces()
         .filter(|workspace| selector.selects_workspace(workspace.names()))
         .collect();
-    for workspace in &units {
+    for workspace in &workspaces {
         for source in
             workspace.sources.iter().filter(|source| selector.source(workspace, &source.key, &source.name))
         {

@@ -53,13 +53,15 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
     let here = output::here();
     selector.resolve_names(&reading);
     let mut standings = Vec::new();
-    for unit in reading.desired.open_units().filter(|unit| selector.selects_workspace(unit.names())) {
-        let known = KnownState::of(&unit.unit, state.as_ref()).await?;
-        standings.extend(known.source_statuses(&unit, selector, here));
+    for workspace in
+        reading.desired.open_workspaces().filter(|workspace| selector.selects_workspace(workspace.names()))
+    {
+        let known = KnownState::of(&workspace.unit, state.as_ref()).await?;
+        standings.extend(known.source_statuses(&workspace, selector, here));
     }
-    for (unit, file) in blocked_workspaces(&reading, &settings, state.as_ref()).await? {
-        let known = KnownState::of(&unit, state.as_ref()).await?;
-        standings.extend(known.blocked_statuses(&unit, &file, selector));
+    for (workspace, file) in blocked_workspaces(&reading, &settings, state.as_ref()).await? {
+        let known = KnownState::of(&workspace, state.as_ref()).await?;
+        standings.extend(known.blocked_statuses(&workspace, &file, selector));
     }
     if !reading.has_errors() {
         selector.require_declared_workspaces(&reading)?;
@@ -91,7 +93,7 @@ async fn show(common: &Common, args: &StatusArgs, selector: &Selector) -> Result
     Ok(exit.or(failed).or(Exit::Changes.when(tally.pending > 0)))
 }
 
-/// Returns the units that only a broken file declares, with the file.
+/// Returns the workspaces that only a broken file declares, with the file.
 async fn blocked_workspaces(
     reading: &LoadedConfig,
     settings: &Settings,
@@ -101,11 +103,12 @@ async fn blocked_workspaces(
         Some(state) if reading.has_errors() => state.files(&context::root(settings)).await?,
         _ => return Ok(Vec::new()),
     };
-    let is_read = |unit: &WorkspaceRef| reading.desired.workspaces.iter().any(|read| read.unit == *unit);
-    Ok(reading.work_set(&memory).blocked.into_iter().filter(|(unit, _)| !is_read(unit)).collect())
+    let is_read =
+        |workspace: &WorkspaceRef| reading.desired.workspaces.iter().any(|read| read.unit == *workspace);
+    Ok(reading.work_set(&memory).blocked.into_iter().filter(|(workspace, _)| !is_read(workspace)).collect())
 }
 
-/// Contents of the store about a unit.
+/// Contents of the store about a workspace.
 #[derive(Default)]
 struct KnownState {
     /// True if there is no state.
@@ -118,20 +121,25 @@ struct KnownState {
 }
 
 impl KnownState {
-    async fn of(unit: &WorkspaceRef, state: Option<&Store>) -> Result<Self, CommandError> {
-        /// Maximum number of recent changes of a unit to read.
+    async fn of(workspace: &WorkspaceRef, state: Option<&Store>) -> Result<Self, CommandError> {
+        /// Maximum number of recent changes of a workspace to read.
         const MAX_CHANGES: usize = 2_000;
         let Some(state) = state else { return Ok(Self { is_store_missing: true, ..Self::default() }) };
-        let runs = state.last_runs(unit).await?;
+        let runs = state.last_runs(workspace).await?;
         let mut failed_syncs = BTreeMap::new();
         for (name, run) in runs.iter().filter(|(_, run)| run.outcome.is_failure()) {
-            let filter = HistoryFilter { unit: Some(unit.clone()), source: Some(name.clone()), limit: 5 };
+            let filter =
+                HistoryFilter { workspace: Some(workspace.clone()), source: Some(name.clone()), limit: 5 };
             let same = state.history(filter).await?.into_iter().find(|of| of.started_at == run.started_at);
             let why = same.and_then(|run| run.message).unwrap_or_else(|| "reason unknown".to_owned());
             failed_syncs.insert(name.clone(), format!("sync {}: {why}", run.outcome.as_str()));
         }
-        let filter =
-            JournalFilter { unit: Some(unit.clone()), source: None, since: None, limit: MAX_CHANGES };
+        let filter = JournalFilter {
+            workspace: Some(workspace.clone()),
+            source: None,
+            since: None,
+            limit: MAX_CHANGES,
+        };
         let mut changes = BTreeMap::new();
         for row in state.journal(filter).await? {
             changes.entry(row.entry.source.clone()).or_insert(row.entry);
@@ -139,9 +147,9 @@ impl KnownState {
         let failed_changes = changes.into_iter().filter(|(_, entry)| entry.outcome != ActionOutcome::Done);
         Ok(Self {
             is_store_missing: false,
-            inventory: state.inventory(unit).await?,
+            inventory: state.inventory(workspace).await?,
             runs,
-            quarantined: state.quarantined(unit).await?,
+            quarantined: state.quarantined(workspace).await?,
             failed_syncs,
             failed_changes: failed_changes
                 .map(|(name, entry)| {
@@ -154,12 +162,12 @@ impl KnownState {
 
     fn source_statuses(
         &self,
-        unit: &DesiredWorkspace,
+        desired: &DesiredWorkspace,
         selector: &Selector,
         here: TimeContext<'_>,
     ) -> Vec<SourceStatus> {
-        let (label, workspace) = (unit.label(), &unit.unit);
-        let declared = unit.sources.iter().map(|source| {
+        let (label, workspace) = (desired.label(), &desired.unit);
+        let declared = desired.sources.iter().map(|source| {
             let owned = self.inventory.managed.get(&source.name);
             let quarantined = self.quarantined.contains_key(&source.name);
             let state = if self.is_store_missing {
@@ -168,10 +176,10 @@ impl KnownState {
                 report::state_of(Some(source), owned.map(|owned| &**owned), quarantined)
             };
             let record = self.record(&source.name, state);
-            let due = self.is_due(unit, source, &record, here.now);
+            let due = self.is_due(desired, source, &record, here.now);
             SourceStatus::of_declared(label, workspace, source, state, StatusRecord { due, ..record }, here)
         });
-        let is_declared = |name: &SourceName| unit.sources.iter().any(|source| source.name == *name);
+        let is_declared = |name: &SourceName| desired.sources.iter().any(|source| source.name == *name);
         let undeclared =
             self.inventory.managed.iter().filter(|(name, _)| !is_declared(name)).map(|(name, owned)| {
                 let state = report::state_of(None, Some(owned), self.quarantined.contains_key(name));
@@ -184,20 +192,25 @@ impl KnownState {
                     self.record(name, state),
                 )
             });
-        let chosen = |standing: &SourceStatus| selector.source(unit, &standing.source, &standing.name);
+        let chosen = |standing: &SourceStatus| selector.source(desired, &standing.source, &standing.name);
         declared.chain(undeclared).filter(chosen).collect()
     }
 
-    /// Returns the sources of a unit in a broken file; their declared state is unknown.
-    fn blocked_statuses(&self, unit: &WorkspaceRef, file: &str, selector: &Selector) -> Vec<SourceStatus> {
-        let label = unit.to_string();
-        if !selector.selects_workspace([&label, unit.workspace.as_str()]) {
+    /// Returns the sources of a workspace in a broken file; their declared state is unknown.
+    fn blocked_statuses(
+        &self,
+        workspace: &WorkspaceRef,
+        file: &str,
+        selector: &Selector,
+    ) -> Vec<SourceStatus> {
+        let label = workspace.to_string();
+        if !selector.selects_workspace([&label, workspace.workspace.as_str()]) {
             return Vec::new();
         }
         let standing = |(name, owned): (&SourceName, &Arc<ManagedSource>)| {
             let mut record = self.record(name, Stands::Unknown);
             record.reason.get_or_insert_with(|| format!("{file} has errors, so its sources are unknown"));
-            SourceStatus::of_undeclared(&label, unit, &owned.key, name, Stands::Unknown, record)
+            SourceStatus::of_undeclared(&label, workspace, &owned.key, name, Stands::Unknown, record)
         };
         self.inventory.managed.iter().map(standing).collect()
     }
@@ -227,7 +240,7 @@ impl KnownState {
     /// Returns true if the daemon, or `sync --due`, would sync the source now.
     fn is_due(
         &self,
-        unit: &DesiredWorkspace,
+        desired: &DesiredWorkspace,
         source: &DesiredSource,
         record: &StatusRecord,
         now: Timestamp,
@@ -241,9 +254,9 @@ impl KnownState {
         if run.is_none() && spec.on_connect {
             return true;
         }
-        let Ok(timing) = CompiledSchedule::compile(&unit.unit, &source.name, spec) else { return false };
+        let Ok(timing) = CompiledSchedule::compile(&desired.unit, &source.name, spec) else { return false };
         let scheduled = ScheduleInput {
-            unit: &unit.unit,
+            workspace: &desired.unit,
             name: &source.name,
             spec,
             timing: &timing,

@@ -45,13 +45,13 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Comman
     };
     let progress = Progress::new(common, "syncing", "source");
     let ticking = progress.tick();
-    let mut units = Vec::new();
+    let mut workspaces = Vec::new();
     for task in place.tasks(&selector)? {
         let desired = task.desired.open();
         let calls = calls(&state, &selector, &desired, args).await?;
-        units.push((desired, calls));
+        workspaces.push((desired, calls));
     }
-    let desired = units.iter().map(|(desired, _)| &**desired);
+    let desired = workspaces.iter().map(|(desired, _)| &**desired);
     if let Err(failure) = require_matches(&selector, desired, &place.reading) {
         place.close().await;
         return Err(failure);
@@ -63,14 +63,14 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Comman
             telling.print_line(|under_way| stopping_line(under_way, local));
         }
     });
-    let asked: usize = units.iter().flat_map(|(_, calls)| calls).map(|call| call.members.len()).sum();
+    let asked: usize = workspaces.iter().flat_map(|(_, calls)| calls).map(|call| call.members.len()).sum();
     let mut syncing = JoinSet::new();
     // Requests that wait here are not sent after an interrupt.
     let turns = Arc::new(Semaphore::new(syncer.writer.max_syncs()));
-    for (desired, calls) in units {
+    for (desired, calls) in workspaces {
         let (syncer, progress, human) = (syncer.clone(), progress.clone(), common.format != Format::Json);
         let (turns, stopping) = (Arc::clone(&turns), Arc::clone(&stopping));
-        // One request at a time per unit, all units in parallel.
+        // One request at a time per workspace, all workspaces in parallel.
         syncing.spawn(async move {
             let mut done = Vec::new();
             for call in calls {
@@ -165,15 +165,15 @@ fn stopping_line(under_way: &BTreeSet<String>, local: bool) -> String {
 /// Fails if a pattern matches nothing that can be synced.
 fn require_matches<'a>(
     selector: &Selector,
-    units: impl Iterator<Item = &'a DesiredWorkspace>,
+    workspaces: impl Iterator<Item = &'a DesiredWorkspace>,
     reading: &LoadedConfig,
 ) -> Result<(), CommandError> {
-    for unit in units {
-        for source in &unit.sources {
+    for workspace in workspaces {
+        for source in &workspace.sources {
             if let Some(suspend) = &source.suspend
-                && selector.has_unmatched_pattern_for(unit, &source.key, &source.name)
+                && selector.has_unmatched_pattern_for(workspace, &source.key, &source.name)
             {
-                let (name, reason) = (format!("{}/{}", unit.label(), source.key), &suspend.reason);
+                let (name, reason) = (format!("{}/{}", workspace.label(), source.key), &suspend.reason);
                 return Err(CommandError::usage(&format!(
                     "{name} is suspended ({reason}); remove `suspend` to sync it"
                 )));
@@ -183,7 +183,7 @@ fn require_matches<'a>(
     selector.require_matches(reading, "connected source", "`wellspring apply` connects declared sources")
 }
 
-/// Returns the requests for one unit.
+/// Returns the requests for one workspace.
 ///
 /// Includes managed, declared, selected and active sources; with --due only those that are due.
 async fn calls(
@@ -206,9 +206,9 @@ async fn calls(
         let runs = state.last_runs(&desired.unit).await?;
         let (firings, spent) = due(desired, &inventory, &runs, &chosen, now);
         for spent in &spent {
-            let (unit, outcome) = (desired.label(), spent.outcome.as_str());
+            let (workspace, outcome) = (desired.label(), spent.outcome.as_str());
             let text =
-                format!("{unit}/{}: sync of {} {outcome}: {}", spent.name, spent.firing, spent.message);
+                format!("{workspace}/{}: sync of {} {outcome}: {}", spent.name, spent.firing, spent.message);
             note!("{}", escape::terminal_line(&text));
         }
         state.record_skipped(&desired.unit, spent, now).await?;
@@ -219,7 +219,7 @@ async fn calls(
     let terms = firings.keys().map(|n| {
         let source = &desired.sources[*n];
         let timeout = source.sync.as_ref().and_then(|sync| sync.timeout);
-        (*n, BatchKey { unit: &desired.unit, options: &source.sync_options, timeout })
+        (*n, BatchKey { workspace: &desired.unit, options: &source.sync_options, timeout })
     });
     let calls = schedule::batches(terms, MAX_BATCH)
         .into_iter()
@@ -268,7 +268,7 @@ fn due(
         let since = inventory.managed.get(&source.name).and_then(|owned| owned.applied.sync_since);
         indices.push(*n);
         scheduled.push(ScheduleInput {
-            unit: &desired.unit,
+            workspace: &desired.unit,
             name: &source.name,
             spec,
             timing,

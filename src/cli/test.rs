@@ -88,12 +88,12 @@ pub(super) async fn connections(
     let mut tests = TestReports::new(common, place, allow_untested);
     let ticking = tests.progress.tick();
     let mut asked = Vec::new();
-    for (unit, planned) in planned.iter().enumerate() {
+    for (workspace, planned) in planned.iter().enumerate() {
         for (action, planned_action) in planned.plan.actions.iter().enumerate() {
             if let Step::Connect { index } | Step::Replace { index, .. } = planned_action.step {
                 let desired = Arc::clone(&planned.plan.desired);
                 let source = desired.sources[index].clone();
-                asked.push(((unit, action), desired, source));
+                asked.push(((workspace, action), desired, source));
             }
         }
     }
@@ -106,7 +106,7 @@ pub(super) async fn connections(
     }
     let mut exit = Exit::Success;
     let mut all = Vec::new();
-    for ((unit, action), tested) in testing.join_all().await {
+    for ((workspace, action), tested) in testing.join_all().await {
         exit = exit.or(tested.exit);
         // The plan already shows a source with a missing secret.
         if matches!(tested.outcome, TestOutcome::Passed | TestOutcome::Failed) {
@@ -114,7 +114,7 @@ pub(super) async fn connections(
                 passed: tested.outcome == TestOutcome::Passed,
                 message: tested.message.clone(),
             };
-            planned[unit].plan.actions[action].test_status = Some(verdict);
+            planned[workspace].plan.actions[action].test_status = Some(verdict);
         }
         all.push(tested);
     }

@@ -61,7 +61,7 @@ fn summary(reading: &LoadedConfig, missing: usize) -> String {
 
 fn missing_secrets(reading: &LoadedConfig, secrets: &Arc<Secrets>) -> Vec<String> {
     let mut without = Vec::new();
-    for workspace in reading.desired.open_units() {
+    for workspace in reading.desired.open_workspaces() {
         let mut resolver = Resolver::new(Arc::clone(secrets), &workspace.names());
         for source in &workspace.sources {
             if let Err(missing) = resolver.resolve(&source.definition) {

@@ -72,7 +72,7 @@ impl fmt::Display for Endpoint {
 #[error("{}", self.sentence())]
 pub struct RemoteError {
     pub endpoint: Endpoint,
-    /// Unit or workspace of the operation, or the platform's URL.
+    /// Workspace or workspace of the operation, or the platform's URL.
     pub on: String,
     pub kind: RemoteErrorKind,
 }
@@ -90,7 +90,8 @@ pub enum RemoteErrorKind {
     Unreachable(String),
     /// 429, or 503 with `Retry-After` except for sync; the request was not carried out.
     ///
-    /// For a write only in the platform's own envelope: a gateway may answer so after it let the write through.
+    /// For a write only in the platform's own envelope: a gateway may answer so after it let the write
+    /// through.
     #[error("the platform is busy{}{}", requested_wait(*.retry_after), after_colon(.message))]
     Throttled {
         /// Wait requested by the platform, at most five minutes.
@@ -120,8 +121,8 @@ pub enum RemoteErrorKind {
     Refused { status: u16, message: String },
     /// 5xx, or a response to a write that may come from a gateway.
     ///
-    /// That is 403, 413, 425, 499, 429 without the platform's envelope, or any 4xx without JSON. The write may have
-    /// been carried out.
+    /// That is 403, 413, 425, 499, 429 without the platform's envelope, or any 4xx without JSON. The write
+    /// may have been carried out.
     #[error("{} (HTTP {status}){}", failure(*.status), after_colon(.message))]
     Failed { status: u16, message: String },
     /// A 2xx response that violates the contract.

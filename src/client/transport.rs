@@ -44,11 +44,11 @@ pub(super) struct Transport {
     observer: OnceLock<Observer>,
     /// Lead of our clock at the last response.
     clock_offset: Mutex<Option<SignedDuration>>,
-    /// Secrets by unit, because any response may repeat those of earlier requests.
+    /// Secrets by workspace, because any response may repeat those of earlier requests.
     secrets: Mutex<BTreeMap<WorkspaceRef, Arc<Mutex<SecretRegistry>>>>,
 }
 
-/// Secrets of a unit's sources.
+/// Secrets of a workspace's sources.
 enum SecretRegistry {
     /// Loaded on first use.
     Pending(SecretLoader),
@@ -239,15 +239,15 @@ impl Transport {
         let _ = self.observer.set(observer);
     }
 
-    pub(super) fn register_secrets(&self, unit: &WorkspaceRef, promise: SecretLoader) {
+    pub(super) fn register_secrets(&self, workspace: &WorkspaceRef, promise: SecretLoader) {
         let known = SecretRegistry::pending(promise);
-        lock(&self.secrets).insert(unit.clone(), known);
+        lock(&self.secrets).insert(workspace.clone(), known);
     }
 
-    /// Registers secrets of the unit, unless some are registered.
-    pub(super) fn register_loader(&self, unit: &WorkspaceRef, promise: SecretLoader) {
+    /// Registers secrets of the workspace, unless some are registered.
+    pub(super) fn register_loader(&self, workspace: &WorkspaceRef, promise: SecretLoader) {
         let mut known = lock(&self.secrets);
-        known.entry(unit.clone()).or_insert_with(|| SecretRegistry::pending(promise));
+        known.entry(workspace.clone()).or_insert_with(|| SecretRegistry::pending(promise));
     }
 
     /// Returns a message of the platform that is safe to show.
@@ -258,9 +258,9 @@ impl Transport {
         let token = lock(&self.token).clone();
         let repeats = SentSecrets::from_sources(sent).appears_in(message, token.as_ref()) || {
             // Release the lock first, because loading secrets may take time.
-            let units = lock(&self.secrets);
-            let known: Vec<_> = units.values().cloned().collect();
-            drop(units);
+            let workspaces = lock(&self.secrets);
+            let known: Vec<_> = workspaces.values().cloned().collect();
+            drop(workspaces);
             known.iter().any(|known| {
                 let mut known = lock(known);
                 known.may_appear_in(message, token.as_ref())
@@ -402,8 +402,8 @@ impl Transport {
 
 /// Returns true if a 429 or 503 proves that nothing was done.
 ///
-/// For a write only the platform's own envelope proves it, and with 503 only together with `Retry-After`: a gateway that gave
-/// up may have let the write through. A sync may be running after any 503.
+/// For a write only the platform's own envelope proves it, and with 503 only together with `Retry-After`: a
+/// gateway that gave up may have let the write through. A sync may be running after any 503.
 fn is_throttled(status: u16, endpoint: Endpoint, envelope: &Value, retry_after: Option<Duration>) -> bool {
     let is_platforms_word = envelope.get("status").is_some_and(Value::is_string);
     let names_a_time = status == 429 || (endpoint != Endpoint::Sync && retry_after.is_some());

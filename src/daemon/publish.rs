@@ -150,16 +150,17 @@ impl Publisher {
         let Some(desk) = &mut self.0 else { return };
         let mut before = std::mem::take(&mut desk.workspaces);
         for task in board.tasks() {
-            let (unit, desired) = (&task.desired.unit, &task.desired);
-            let mut workspace =
-                before.remove(unit).unwrap_or_else(|| Arc::new(WorkspaceSnapshot::new(Arc::clone(desired))));
-            let held_by = asked.0.get(unit);
-            if !Arc::ptr_eq(&workspace.desired, desired) || workspace.blocked_by.as_ref() != held_by {
-                let workspace = Arc::make_mut(&mut workspace);
-                workspace.declare(Arc::clone(desired));
-                workspace.blocked_by = held_by.cloned();
+            let (workspace, desired) = (&task.desired.unit, &task.desired);
+            let mut snapshot = before
+                .remove(workspace)
+                .unwrap_or_else(|| Arc::new(WorkspaceSnapshot::new(Arc::clone(desired))));
+            let held_by = asked.0.get(workspace);
+            if !Arc::ptr_eq(&snapshot.desired, desired) || snapshot.blocked_by.as_ref() != held_by {
+                let snapshot = Arc::make_mut(&mut snapshot);
+                snapshot.declare(Arc::clone(desired));
+                snapshot.blocked_by = held_by.cloned();
             }
-            desk.workspaces.insert(unit.clone(), workspace);
+            desk.workspaces.insert(workspace.clone(), snapshot);
         }
         desk.changed = true;
     }
@@ -169,8 +170,8 @@ impl Publisher {
         desk.metrics.record_pass(took, good);
         record_pass(Arc::make_mut(&mut desk.passes), took, good, now);
         count(&desk.metrics, &ended.plan, ended.outcome.as_ref());
-        let unit = ended.plan.unit();
-        let Some(workspace) = desk.workspaces.get_mut(unit) else { return };
+        let workspace = ended.plan.unit();
+        let Some(workspace) = desk.workspaces.get_mut(workspace) else { return };
         let workspace = Arc::make_mut(workspace);
         workspace.last_passed_at = Some(now);
         if ended.plan.error.as_ref().is_none_or(|error| error.kind == ErrorKind::List) {
@@ -219,11 +220,11 @@ impl Publisher {
     }
 
     /// Records a pass that found nothing changed since a good one.
-    pub(super) fn pass_unchanged(&mut self, unit: &WorkspaceRef, took: Duration, now: Timestamp) {
+    pub(super) fn pass_unchanged(&mut self, workspace: &WorkspaceRef, took: Duration, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
         desk.metrics.record_pass(took, true);
         record_pass(Arc::make_mut(&mut desk.passes), took, true, now);
-        let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
+        let Some(workspace) = desk.workspaces.get_mut(workspace).map(Arc::make_mut) else { return };
         restore_comparison(workspace);
         workspace.last_passed_at = Some(now);
         workspace.last_listed_at = Some(now);
@@ -232,14 +233,14 @@ impl Publisher {
     }
 
     /// Records the next firings of a workspace's sources.
-    pub(super) fn scheduled(&mut self, unit: &WorkspaceRef, board: &Scheduler, now: Timestamp) {
+    pub(super) fn scheduled(&mut self, workspace: &WorkspaceRef, board: &Scheduler, now: Timestamp) {
         let Some(desk) = &mut self.0 else { return };
-        let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
-        for facts in &mut workspace.facts {
+        let Some(snapshot) = desk.workspaces.get_mut(workspace).map(Arc::make_mut) else { return };
+        for facts in &mut snapshot.facts {
             facts.next = None;
         }
-        for (name, next) in board.schedules(unit, now) {
-            if let Some(facts) = workspace.facts_mut(name) {
+        for (name, next) in board.schedules(workspace, now) {
+            if let Some(facts) = snapshot.facts_mut(name) {
                 facts.next = next;
             }
         }
@@ -267,10 +268,10 @@ impl Publisher {
     }
 
     /// Records the end of a sync request.
-    pub(super) fn synced(&mut self, unit: &WorkspaceRef, synced: &[SyncResult]) {
+    pub(super) fn synced(&mut self, workspace: &WorkspaceRef, synced: &[SyncResult]) {
         let Some(desk) = &mut self.0 else { return };
         synced.iter().for_each(|synced| desk.metrics.record_sync(synced.outcome, synced.records));
-        let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
+        let Some(workspace) = desk.workspaces.get_mut(workspace).map(Arc::make_mut) else { return };
         for synced in synced {
             let Some(facts) = workspace.facts_mut(&synced.name) else { continue };
             if synced.outcome == RunOutcome::Done {
@@ -296,13 +297,13 @@ impl Publisher {
     }
 
     /// Records that the data of a source became stale or fresh.
-    pub(super) fn freshness_changed(&mut self, unit: &WorkspaceRef, name: &SourceName, stale: bool) {
-        self.update(unit, name, |facts| facts.stale = stale);
+    pub(super) fn freshness_changed(&mut self, workspace: &WorkspaceRef, name: &SourceName, stale: bool) {
+        self.update(workspace, name, |facts| facts.stale = stale);
     }
 
     pub(super) fn test_ended(&mut self, tested: &TestEnded, now: Timestamp) {
         let Some(up) = tested.is_reachable else { return };
-        self.update(&tested.unit, &tested.name, |facts| {
+        self.update(&tested.workspace, &tested.name, |facts| {
             let since = facts.test.as_ref().filter(|before| before.up == up).map_or(now, |test| test.since);
             facts.test = Some(Box::new(Test { at: now, up, message: tested.message.clone(), since }));
         });
@@ -317,9 +318,9 @@ impl Publisher {
         desk.platform = trouble;
     }
 
-    fn update(&mut self, unit: &WorkspaceRef, name: &SourceName, change: impl FnOnce(&mut Facts)) {
+    fn update(&mut self, workspace: &WorkspaceRef, name: &SourceName, change: impl FnOnce(&mut Facts)) {
         let Some(desk) = &mut self.0 else { return };
-        let Some(workspace) = desk.workspaces.get_mut(unit).map(Arc::make_mut) else { return };
+        let Some(workspace) = desk.workspaces.get_mut(workspace).map(Arc::make_mut) else { return };
         if let Some(facts) = workspace.facts_mut(name) {
             change(facts);
             desk.changed = true;
@@ -370,8 +371,10 @@ mod tests {
         let texts: Vec<String> = (0..workspaces).map(text).collect();
         let file = |(n, text)| SourceFile { path: format!("{n}.toml").into(), text: Ok(text) };
         let files: Vec<SourceFile<'_>> = texts.iter().map(String::as_str).enumerate().map(file).collect();
-        let units = read(&files, &|_| None).desired.workspaces;
-        let known = units.into_iter().map(|unit| (unit.unit.clone(), Arc::new(WorkspaceSnapshot::new(unit))));
+        let workspaces = read(&files, &|_| None).desired.workspaces;
+        let known = workspaces
+            .into_iter()
+            .map(|workspace| (workspace.unit.clone(), Arc::new(WorkspaceSnapshot::new(workspace))));
         publisher.0.as_mut().unwrap().workspaces = known.collect();
         (publisher, published)
     }

@@ -17,17 +17,17 @@ pub struct NextAttempt {
     pub first_after_edit: bool,
 }
 
-/// Receives all events, in order for each unit.
+/// Receives all events, in order for each workspace.
 pub trait Reporter: Send + Sync {
     /// Changed files were loaded; they may have errors.
     fn config_loaded(&self, reading: &LoadedConfig);
     /// The directory cannot be read; the accepted configuration remains.
     fn config_unreadable(&self, why: &str);
-    /// A pass over a unit started.
+    /// A pass over a workspace started.
     ///
-    /// Later events of this unit belong to it until its end.
-    fn pass_started(&self, unit: &WorkspaceRef, pass: &PassId);
-    /// A unit was planned; nothing is done yet, and in a dry run nothing will be.
+    /// Later events of this workspace belong to it until its end.
+    fn pass_started(&self, workspace: &WorkspaceRef, pass: &PassId);
+    /// A workspace was planned; nothing is done yet, and in a dry run nothing will be.
     fn plan_ready(&self, plan: &WorkspacePlan, dry_run: bool);
     fn action_finished(&self, plan: &WorkspacePlan, action: &Action, result: &ActionResult);
     /// A pass ended; without an outcome it was a dry run.
@@ -35,7 +35,7 @@ pub trait Reporter: Send + Sync {
     /// No connection to the platform can be opened; the next attempt is at `again`.
     fn platform_unreachable(&self, why: &str, again: Option<Timestamp>);
     fn sync_started(&self, call: &SyncCall);
-    fn sync_ended(&self, unit: Option<&DesiredWorkspace>, synced: &[SyncResult]);
+    fn sync_ended(&self, workspace: Option<&DesiredWorkspace>, synced: &[SyncResult]);
     /// No work is running; these firings come next.
     fn next_syncs(&self, upcoming: &[(Timestamp, &Task, &SourceKey, &CompiledSchedule)], now: Timestamp);
     /// Information.

@@ -1,4 +1,4 @@
-//! Scheduler: decides which units are due for a pass and which sources for a sync.
+//! Scheduler: decides which workspaces are due for a pass and which sources for a sync.
 //!
 //! Uses no runtime. Due times are indexed, so that an iteration of the loop costs as much as what changed,
 //! not as much as what exists: every change of a slot goes through [`Scheduler::change`], which updates the
@@ -26,18 +26,18 @@ use workspace::WorkspaceEntry;
 
 /// Maximum number of concurrent passes.
 ///
-/// Each holds the listing of its unit in memory. Equals the number of concurrent requests.
+/// Each holds the listing of its workspace in memory. Equals the number of concurrent requests.
 const MAX_PASSES: usize = 64;
 
-/// Pause after a refused token, until one unit is tried again.
+/// Pause after a refused token, until one workspace is tried again.
 const AUTH_RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(60);
 
-/// All units, with their running and due work.
+/// All workspaces, with their running and due work.
 pub(super) struct Scheduler {
     /// Maximum number of concurrent sync requests.
     ///
-    /// Further due syncs wait here and not in the client: more sources of the unit may join the request by
-    /// then.
+    /// Further due syncs wait here and not in the client: more sources of the workspace may join the request
+    /// by then.
     max_syncs: usize,
     entries: BTreeMap<Arc<WorkspaceRef>, WorkspaceEntry>,
     queue: DueQueue,
@@ -47,20 +47,20 @@ pub(super) struct Scheduler {
     auth_pause: Option<AuthPause>,
     /// Number of passes that connected a source.
     connect_count: u64,
-    /// Units with a removal that waits for a source of another unit.
+    /// Workspaces with a removal that waits for a source of another workspace.
     waiting_for_connect: BTreeSet<WorkspaceRef>,
 }
 
 /// State while the platform refuses the token.
 struct AuthPause {
     until: Timestamp,
-    /// The one unit that is tried in the meantime.
+    /// The one workspace that is tried in the meantime.
     probe: Option<WorkspaceRef>,
 }
 
 /// A source whose data became stale or fresh.
 pub(super) struct FreshnessChange {
-    pub(super) unit: Arc<DesiredWorkspace>,
+    pub(super) desired: Arc<DesiredWorkspace>,
     pub(super) key: SourceKey,
     pub(super) name: SourceName,
     /// Time of the last successful sync.
@@ -120,10 +120,10 @@ impl Scheduler {
         }
     }
 
-    /// Sets the units to reconcile and returns those that are no longer declared.
+    /// Sets the workspaces to reconcile and returns those that are no longer declared.
     ///
-    /// Units blocked by broken files keep their last good task. No unit counts as undeclared while the files
-    /// are changing, or while a file may declare any unit.
+    /// Workspaces blocked by broken files keep their last good task. No workspace counts as undeclared while
+    /// the files are changing, or while a file may declare any workspace.
     pub(super) fn set_workspaces(
         &mut self,
         mut asked: WorkSet,
@@ -146,15 +146,15 @@ impl Scheduler {
         }
         let all_stay = asked.unattributed_error.is_some() || barred.is_some();
         let mut gone = Vec::new();
-        for (unit, slot) in &mut self.entries {
+        for (workspace, slot) in &mut self.entries {
             let declared = std::mem::take(&mut slot.declared);
-            let stays = declared || all_stay || asked.is_blocked(unit);
+            let stays = declared || all_stay || asked.is_blocked(workspace);
             if !stays && !std::mem::replace(&mut slot.pending_removal, true) {
-                gone.push((**unit).clone());
+                gone.push((**workspace).clone());
             }
         }
-        for unit in &gone {
-            self.change(unit, now, |_| {});
+        for workspace in &gone {
+            self.change(workspace, now, |_| {});
         }
         gone
     }
@@ -166,7 +166,7 @@ impl Scheduler {
         }
     }
 
-    /// Requests a pass over every unit.
+    /// Requests a pass over every workspace.
     pub(super) fn request_all(&mut self, now: Timestamp) {
         if let Some(pause) = &mut self.auth_pause {
             pause.until = Timestamp::MIN;
@@ -202,7 +202,7 @@ impl Scheduler {
 
     /// Starts the passes that are due, up to the limit, and returns them.
     ///
-    /// While the platform refuses the token, one unit at a time is tried.
+    /// While the platform refuses the token, one workspace at a time is tried.
     pub(super) fn take_due_passes(&mut self, now: Timestamp) -> Vec<Task> {
         let room = MAX_PASSES.saturating_sub(self.queue.totals().passes);
         let due: Vec<Arc<WorkspaceRef>> = match &self.auth_pause {
@@ -212,35 +212,37 @@ impl Scheduler {
             }
             Some(_) => Vec::new(),
         };
-        if let (Some(pause), Some(unit)) = (&mut self.auth_pause, due.first()) {
-            pause.probe = Some((**unit).clone());
+        if let (Some(pause), Some(workspace)) = (&mut self.auth_pause, due.first()) {
+            pause.probe = Some((**workspace).clone());
         }
         let arrivals = self.connect_count;
-        due.iter().filter_map(|unit| self.change(unit, now, |slot| slot.begin_pass(arrivals))).collect()
+        due.iter()
+            .filter_map(|workspace| self.change(workspace, now, |slot| slot.begin_pass(arrivals)))
+            .collect()
     }
 
     /// Records the end of a pass; returns true if it found the token accepted again.
     pub(super) fn finish_pass(
         &mut self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         ended: PassResult,
         interval: SignedDuration,
         now: Timestamp,
     ) -> bool {
-        let probe = self.auth_pause.as_ref().is_some_and(|pause| pause.probe.as_ref() == Some(unit));
+        let probe = self.auth_pause.as_ref().is_some_and(|pause| pause.probe.as_ref() == Some(workspace));
         let resumed = probe && !ended.unauthorized;
         let PassResult { connected, waits_for_connect: waits_for_arrival, .. } = ended;
         self.connect_count += u64::from(connected);
         let arrivals = self.connect_count;
         let mut timings = std::mem::take(&mut self.timings);
-        self.change(unit, now, |slot| slot.finish_pass(ended, interval, arrivals, &mut timings, now));
+        self.change(workspace, now, |slot| slot.finish_pass(ended, interval, arrivals, &mut timings, now));
         self.timings = timings;
         let others = if connected { std::mem::take(&mut self.waiting_for_connect) } else { BTreeSet::new() };
         for other in others {
             self.change(&other, now, |slot| slot.requested = true);
         }
         if waits_for_arrival {
-            self.waiting_for_connect.insert(unit.clone());
+            self.waiting_for_connect.insert(workspace.clone());
         }
         if resumed {
             self.auth_pause = None;
@@ -249,9 +251,9 @@ impl Scheduler {
         resumed
     }
 
-    /// Returns what to report after the pass of this unit that just ended.
-    pub(super) fn next_attempt(&mut self, unit: &WorkspaceRef) -> NextAttempt {
-        let Some(slot) = self.entries.get_mut(unit) else { return NextAttempt::default() };
+    /// Returns what to report after the pass of this workspace that just ended.
+    pub(super) fn next_attempt(&mut self, workspace: &WorkspaceRef) -> NextAttempt {
+        let Some(slot) = self.entries.get_mut(workspace) else { return NextAttempt::default() };
         let waits = slot.failures > 0 && !slot.requested && self.auth_pause.is_none();
         NextAttempt {
             retry_at: waits.then_some(slot.next_check_at),
@@ -259,19 +261,19 @@ impl Scheduler {
         }
     }
 
-    /// Requests passes over all failed units, because the platform is available again.
+    /// Requests passes over all failed workspaces, because the platform is available again.
     pub(super) fn retry_failed(&mut self, now: Timestamp) {
         self.change_all(now, |slot| slot.requested |= slot.failures > 0);
     }
 
     /// Starts the syncs that are due, up to the limit, and returns their requests.
     ///
-    /// A unit has at most one request at a time.
+    /// A workspace has at most one request at a time.
     pub(super) fn take_due_syncs(&mut self, now: Timestamp) -> Vec<SyncCall> {
         let mut calls = Vec::new();
         while self.auth_pause.is_none() && self.queue.totals().syncs < self.max_syncs {
-            let Some(unit) = self.queue.syncs_due(now).next().cloned() else { break };
-            calls.extend(self.change(&unit, now, |slot| slot.take_due_sync(now)).flatten());
+            let Some(workspace) = self.queue.syncs_due(now).next().cloned() else { break };
+            calls.extend(self.change(&workspace, now, |slot| slot.take_due_sync(now)).flatten());
         }
         calls
     }
@@ -289,11 +291,11 @@ impl Scheduler {
     /// Records successful syncs.
     pub(super) fn mark_fresh<'a>(
         &mut self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         names: impl IntoIterator<Item = &'a SourceName>,
         now: Timestamp,
     ) {
-        self.change(unit, now, |slot| slot.mark_fresh(names, now));
+        self.change(workspace, now, |slot| slot.mark_fresh(names, now));
     }
 
     /// Takes the firings that will not run.
@@ -304,15 +306,15 @@ impl Scheduler {
     }
 
     /// Puts back firings that could not be recorded.
-    pub(super) fn restore_skipped(&mut self, unit: Arc<DesiredWorkspace>, spent: Vec<SkippedRun>) {
-        self.skipped.push((unit, spent));
+    pub(super) fn restore_skipped(&mut self, desired: Arc<DesiredWorkspace>, spent: Vec<SkippedRun>) {
+        self.skipped.push((desired, spent));
     }
 
     /// Returns the sources whose data became stale or fresh since the last call.
     pub(super) fn freshness_changes(&mut self, now: Timestamp) -> Vec<FreshnessChange> {
         let due: Vec<Arc<WorkspaceRef>> = self.queue.staleness_changes_due(now).cloned().collect();
         due.iter()
-            .filter_map(|unit| self.change(unit, now, |slot| slot.freshness_changes(now)))
+            .filter_map(|workspace| self.change(workspace, now, |slot| slot.freshness_changes(now)))
             .flatten()
             .collect()
     }
@@ -343,12 +345,12 @@ impl Scheduler {
         most: usize,
     ) -> Vec<(Timestamp, &Task, &SourceKey, &CompiledSchedule)> {
         let mut upcoming: Vec<(Timestamp, &Task, &SourceKey, &CompiledSchedule)> = Vec::new();
-        for (soonest, unit) in self.queue.syncs() {
-            // Neither this unit nor any after it has an earlier firing.
+        for (soonest, workspace) in self.queue.syncs() {
+            // Neither this workspace nor any after it has an earlier firing.
             if upcoming.len() == most && upcoming.last().is_some_and(|(at, ..)| at <= soonest) {
                 break;
             }
-            let Some(slot) = self.entries.get(unit) else { continue };
+            let Some(slot) = self.entries.get(workspace) else { continue };
             let firings = slot.sources.iter().filter_map(|source| {
                 Some((source.next_firing(now)?, &slot.task, &source.key, &source.timing))
             });
@@ -359,29 +361,29 @@ impl Scheduler {
         upcoming
     }
 
-    /// Returns the number of units, of declared sources, and of failed units.
+    /// Returns the number of workspaces, of declared sources, and of failed workspaces.
     pub(super) fn totals(&self) -> (usize, usize, usize) {
         let tally = self.queue.totals();
-        (tally.units, tally.sources, tally.failing)
+        (tally.workspaces, tally.sources, tally.failing)
     }
 
-    /// Iterates over the tasks of all declared units.
+    /// Iterates over the tasks of all declared workspaces.
     pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.entries.values().filter(|slot| !slot.pending_removal).map(|slot| &slot.task)
     }
 
-    /// Returns the next firings of a unit's scheduled sources.
+    /// Returns the next firings of a workspace's scheduled sources.
     pub(super) fn schedules(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         now: Timestamp,
     ) -> impl Iterator<Item = (&SourceName, Option<Timestamp>)> {
-        let sources = self.entries.get(unit).into_iter().flat_map(|slot| &slot.sources);
+        let sources = self.entries.get(workspace).into_iter().flat_map(|slot| &slot.sources);
         sources.map(move |source| (&source.name, source.next_firing(now)))
     }
 
-    pub(super) fn task(&self, unit: &WorkspaceRef) -> Option<&Task> {
-        self.entries.get(unit).map(|slot| &slot.task)
+    pub(super) fn task(&self, workspace: &WorkspaceRef) -> Option<&Task> {
+        self.entries.get(workspace).map(|slot| &slot.task)
     }
 
     /// Returns true if nothing is running.
@@ -393,40 +395,40 @@ impl Scheduler {
     /// Changes a slot and updates its due times in the index.
     fn change<T>(
         &mut self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         now: Timestamp,
         change: impl FnOnce(&mut WorkspaceEntry) -> T,
     ) -> Option<T> {
-        let (key, _) = self.entries.get_key_value(unit)?;
-        let (key, slot) = (Arc::clone(key), self.entries.get_mut(unit)?);
+        let (key, _) = self.entries.get_key_value(workspace)?;
+        let (key, slot) = (Arc::clone(key), self.entries.get_mut(workspace)?);
         let value = change(slot);
         list(&mut self.queue, &mut self.skipped, &key, slot, now);
         if slot.is_removable() {
-            self.entries.remove(unit);
-            self.forget_probe(unit);
+            self.entries.remove(workspace);
+            self.forget_probe(workspace);
         }
         Some(value)
     }
 
     fn change_all(&mut self, now: Timestamp, change: impl Fn(&mut WorkspaceEntry)) {
         let mut over = Vec::new();
-        for (unit, slot) in &mut self.entries {
+        for (workspace, slot) in &mut self.entries {
             change(slot);
-            list(&mut self.queue, &mut self.skipped, unit, slot, now);
+            list(&mut self.queue, &mut self.skipped, workspace, slot, now);
             if slot.is_removable() {
-                over.push(Arc::clone(unit));
+                over.push(Arc::clone(workspace));
             }
         }
-        for unit in over {
-            self.entries.remove(&unit);
-            self.forget_probe(&unit);
+        for workspace in over {
+            self.entries.remove(&workspace);
+            self.forget_probe(&workspace);
         }
     }
 
-    /// Lets another unit be tried.
-    fn forget_probe(&mut self, unit: &WorkspaceRef) {
+    /// Lets another workspace be tried.
+    fn forget_probe(&mut self, workspace: &WorkspaceRef) {
         if let Some(pause) = &mut self.auth_pause {
-            pause.probe.take_if(|probe| probe == unit);
+            pause.probe.take_if(|probe| probe == workspace);
         }
     }
 }
@@ -434,12 +436,12 @@ impl Scheduler {
 fn list(
     agenda: &mut DueQueue,
     spent: &mut Vec<(Arc<DesiredWorkspace>, Vec<SkippedRun>)>,
-    unit: &Arc<WorkspaceRef>,
+    workspace: &Arc<WorkspaceRef>,
     slot: &mut WorkspaceEntry,
     now: Timestamp,
 ) {
     let standing = slot.due_times(now);
-    agenda.update(unit, &slot.queued_times, &standing);
+    agenda.update(workspace, &slot.queued_times, &standing);
     slot.queued_times = standing;
     if !slot.skipped.is_empty() {
         spent.push((slot.task.desired.open(), std::mem::take(&mut slot.skipped)));

@@ -26,7 +26,7 @@ impl Folding {
             query.into_iter().flat_map(|query| query.split('&')).filter_map(|pair| pair.split_once('='));
         let mut known = pairs.filter(|(key, _)| matches!(*key, "folded" | "unfolded"));
         let Some((key, names)) = known.next() else { return Self::default() };
-        let units = names.split(',').filter_map(|name| {
+        let workspaces = names.split(',').filter_map(|name| {
             let (workspace, scope) = name.split_once('/')?;
             let decoded = |text| percent_decode_str(text).decode_utf8().ok();
             Some(WorkspaceRef {
@@ -34,21 +34,21 @@ impl Folding {
                 scope: Scope::parse(&decoded(scope)?).ok()?,
             })
         });
-        Self { all: key == "unfolded", except: units.take(MAX_NAMED).collect() }
+        Self { all: key == "unfolded", except: workspaces.take(MAX_NAMED).collect() }
     }
 
-    pub(super) fn is_folded(&self, unit: &WorkspaceRef) -> bool {
-        self.all != self.except.contains(unit)
+    pub(super) fn is_folded(&self, workspace: &WorkspaceRef) -> bool {
+        self.all != self.except.contains(workspace)
     }
 
     /// Returns the URL of the page with this workspace toggled.
-    pub(super) fn turned(&self, unit: &WorkspaceRef) -> String {
+    pub(super) fn turned(&self, workspace: &WorkspaceRef) -> String {
         let mut turned = self.clone();
-        if !turned.except.remove(unit) {
+        if !turned.except.remove(workspace) {
             while turned.except.len() >= MAX_NAMED {
                 turned.except.pop_first();
             }
-            turned.except.insert(unit.clone());
+            turned.except.insert(workspace.clone());
         }
         turned.address()
     }
@@ -60,8 +60,8 @@ impl Folding {
 
     fn address(&self) -> String {
         let encode = |text: &str| utf8_percent_encode(text, NAME).to_string();
-        let name = |unit: &WorkspaceRef| {
-            format!("{}/{}", encode(unit.workspace.as_str()), encode(unit.scope.as_str()))
+        let name = |workspace: &WorkspaceRef| {
+            format!("{}/{}", encode(workspace.workspace.as_str()), encode(workspace.scope.as_str()))
         };
         let names = self.except.iter().map(name).collect::<Vec<_>>().join(",");
         match (self.all, names.is_empty()) {
@@ -76,19 +76,19 @@ impl Folding {
 mod tests {
     use super::*;
 
-    fn unit(workspace: &str) -> WorkspaceRef {
+    fn workspace(workspace: &str) -> WorkspaceRef {
         WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::default() }
     }
 
     #[test]
     fn the_address_keeps_what_is_folded_whatever_the_names_hold() {
-        let odd = unit("a,b/c&d=e %");
+        let odd = workspace("a,b/c&d=e %");
         for folding in [Folding::default(), Folding::of(Some("unfolded="))] {
             let before = folding.is_folded(&odd);
             let turned = folding.turned(&odd);
             let again = Folding::of(turned.split_once('?').map(|(_, query)| query));
             assert_eq!(
-                (again.is_folded(&odd), again.is_folded(&unit("other"))),
+                (again.is_folded(&odd), again.is_folded(&workspace("other"))),
                 (!before, before),
                 "{turned}"
             );
@@ -102,9 +102,9 @@ mod tests {
     fn an_address_has_an_end() {
         let mut folding = Folding::default();
         for n in 0..200 {
-            let address = folding.turned(&unit(&format!("w{n:03}")));
+            let address = folding.turned(&workspace(&format!("w{n:03}")));
             folding = Folding::of(address.split_once('?').map(|(_, query)| query));
         }
-        assert!(folding.except.len() == MAX_NAMED && folding.is_folded(&unit("w199")));
+        assert!(folding.except.len() == MAX_NAMED && folding.is_folded(&workspace("w199")));
     }
 }

@@ -127,7 +127,7 @@ impl<'a> OverviewPage<'a> {
     }
 
     fn is_folded(&self, workspace: &WorkspaceView) -> bool {
-        self.folding.is_folded(&workspace.unit)
+        self.folding.is_folded(&workspace.workspace_ref)
     }
 
     fn fold_all(folded: bool) -> String {
@@ -275,13 +275,13 @@ impl From<&&Timestamp> for DisplayTime {
 }
 
 /// Returns the URL of a source's page.
-fn source(unit: &WorkspaceRef, name: &str) -> String {
-    format!("{}/{}", workspace(unit), utf8_percent_encode(name, SEGMENT))
+fn source(at: &WorkspaceRef, name: &str) -> String {
+    format!("{}/{}", workspace(at), utf8_percent_encode(name, SEGMENT))
 }
 
 /// Returns the URL of a workspace's page.
-fn workspace(unit: &WorkspaceRef) -> String {
-    let (id, scope) = (unit.workspace.display_text(), unit.scope.as_str());
+fn workspace(workspace: &WorkspaceRef) -> String {
+    let (id, scope) = (workspace.workspace.display_text(), workspace.scope.as_str());
     format!("/workspaces/{}/{}", utf8_percent_encode(id, SEGMENT), utf8_percent_encode(scope, SEGMENT))
 }
 

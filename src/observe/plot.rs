@@ -151,7 +151,7 @@ mod tests {
     fn run(start: i64, took: i64, records: Option<u64>, outcome: RunOutcome) -> RunRecord {
         RunRecord {
             run: start,
-            unit: WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() },
+            workspace: WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() },
             name: SourceName::parse("s").unwrap(),
             trigger: Trigger::Schedule,
             firing: at(start),

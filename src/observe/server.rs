@@ -151,14 +151,14 @@ impl AppState {
 
     async fn journal(&self, of: Option<(WorkspaceRef, SourceName)>, limit: usize) -> Vec<JournalRow> {
         let Some(state) = &self.site.state else { return Vec::new() };
-        let (unit, source) = of.unzip();
-        let rows = state.journal(JournalFilter { unit, source, since: None, limit }).await;
+        let (workspace, source) = of.unzip();
+        let rows = state.journal(JournalFilter { workspace, source, since: None, limit }).await;
         rows.inspect_err(|error| tracing::warn!(%error, "cannot read the journal")).unwrap_or_default()
     }
 
-    async fn runs(&self, unit: WorkspaceRef, name: SourceName) -> Vec<RunRecord> {
+    async fn runs(&self, workspace: WorkspaceRef, name: SourceName) -> Vec<RunRecord> {
         let Some(state) = &self.site.state else { return Vec::new() };
-        let filter = HistoryFilter { unit: Some(unit), source: Some(name), limit: HISTORY };
+        let filter = HistoryFilter { workspace: Some(workspace), source: Some(name), limit: HISTORY };
         let runs = state.history(filter).await;
         runs.inspect_err(|error| tracing::warn!(%error, "cannot read the history")).unwrap_or_default()
     }
@@ -196,9 +196,11 @@ async fn json(With(desk): SharedAppState) -> Response {
 }
 
 async fn workspace(With(desk): SharedAppState, Path((workspace, scope)): Path<(String, String)>) -> Response {
-    let Some(unit) = desk.now().unit_shown_as(&workspace, &scope).cloned() else { return unknown() };
+    let Some(workspace) = desk.now().workspace_shown_as(&workspace, &scope).cloned() else {
+        return unknown();
+    };
     let make = move |snapshot: &Snapshot, here: &PageContext| {
-        let Some(workspace) = snapshot.workspace(&unit) else { return unknown() };
+        let Some(workspace) = snapshot.workspace(&workspace) else { return unknown() };
         let view = WorkspaceView::in_full(workspace, here);
         html(&WorkspacePage::new(&view, FailedWorkspace::of(workspace), here))
     };
@@ -209,23 +211,23 @@ async fn source(
     With(desk): SharedAppState,
     Path((workspace, scope, name)): Path<(String, String, String)>,
 ) -> Response {
-    let unit = desk.now().unit_shown_as(&workspace, &scope).cloned();
-    let (Some(unit), Ok(name)) = (unit, SourceName::parse(&name)) else {
+    let workspace = desk.now().workspace_shown_as(&workspace, &scope).cloned();
+    let (Some(workspace), Ok(name)) = (workspace, SourceName::parse(&name)) else {
         return unknown();
     };
-    if desk.now().workspace(&unit).is_none_or(|workspace| workspace.source(&name).is_none()) {
+    if desk.now().workspace(&workspace).is_none_or(|workspace| workspace.source(&name).is_none()) {
         return unknown();
     }
-    let runs = desk.runs(unit.clone(), name.clone()).await;
-    let journal = desk.journal(Some((unit.clone(), name.clone())), HISTORY).await;
+    let runs = desk.runs(workspace.clone(), name.clone()).await;
+    let journal = desk.journal(Some((workspace.clone(), name.clone())), HISTORY).await;
     let make = move |snapshot: &Snapshot, here: &PageContext| {
         let Some(row) =
-            snapshot.workspace(&unit).and_then(|workspace| SourceRow::named(workspace, &name, here))
+            snapshot.workspace(&workspace).and_then(|workspace| SourceRow::named(workspace, &name, here))
         else {
             return unknown();
         };
         let changes = ChangeRow::newest(journal, snapshot, HISTORY);
-        let withheld = WorkspaceView::withheld_of(snapshot.workspace(&unit), &name);
+        let withheld = WorkspaceView::withheld_of(snapshot.workspace(&workspace), &name);
         html(&SourcePage::new(&row, &runs, changes, withheld, here))
     };
     desk.make(make).await

@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub at: Timestamp,
     pub files: Arc<FilesStatus>,
     pub platform: Option<Problem>,
-    /// Workspaces, sorted by unit.
+    /// Workspaces, sorted by workspace.
     pub workspaces: Vec<Arc<WorkspaceSnapshot>>,
     /// Passes of the last day, oldest first; spans without passes are omitted.
     pub passes: Arc<VecDeque<PassSpan>>,
@@ -242,15 +242,16 @@ impl Problem {
 }
 
 impl Snapshot {
-    pub fn workspace(&self, unit: &WorkspaceRef) -> Option<&WorkspaceSnapshot> {
-        let at = self.workspaces.binary_search_by(|workspace| workspace.unit().cmp(unit)).ok()?;
+    pub fn workspace(&self, workspace: &WorkspaceRef) -> Option<&WorkspaceSnapshot> {
+        let at = self.workspaces.binary_search_by(|snapshot| snapshot.workspace_ref().cmp(workspace)).ok()?;
         self.workspaces.get(at).map(AsRef::as_ref)
     }
 
-    /// Returns the unit with this displayed workspace id and scope.
-    pub fn unit_shown_as(&self, id: &str, scope: &str) -> Option<&WorkspaceRef> {
-        let mut units = self.workspaces.iter().map(|workspace| workspace.unit());
-        units.find(|unit| unit.workspace.display_text() == id && unit.scope.as_str() == scope)
+    /// Returns the workspace with this displayed workspace id and scope.
+    pub fn workspace_shown_as(&self, id: &str, scope: &str) -> Option<&WorkspaceRef> {
+        let mut workspaces = self.workspaces.iter().map(|snapshot| snapshot.workspace_ref());
+        workspaces
+            .find(|workspace| workspace.workspace.display_text() == id && workspace.scope.as_str() == scope)
     }
 }
 
@@ -299,7 +300,7 @@ impl WorkspaceSnapshot {
         }
     }
 
-    pub fn unit(&self) -> &WorkspaceRef {
+    pub fn workspace_ref(&self) -> &WorkspaceRef {
         &self.desired.unit
     }
 

@@ -105,7 +105,7 @@ pub(super) struct Truncated<T> {
 pub(super) struct FailedWorkspace {
     pub(super) workspace: String,
     #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
-    pub(super) unit: WorkspaceRef,
+    pub(super) workspace_ref: WorkspaceRef,
     pub(super) message: String,
     pub(super) since: Option<Timestamp>,
 }
@@ -121,7 +121,7 @@ pub(super) struct WithheldRow {
 pub(super) struct UnmanagedRow {
     pub(super) workspace: String,
     #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
-    pub(super) unit: WorkspaceRef,
+    pub(super) workspace_ref: WorkspaceRef,
     #[serde(flatten)]
     pub(super) stranger: UnmanagedSource,
 }
@@ -131,7 +131,7 @@ pub(super) struct UnmanagedRow {
 pub(super) struct WorkspaceView {
     pub(super) workspace: String,
     #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
-    pub(super) unit: WorkspaceRef,
+    pub(super) workspace_ref: WorkspaceRef,
     pub(super) totals: Totals,
     pub(super) passed_at: Option<Timestamp>,
     pub(super) good_at: Option<Timestamp>,
@@ -269,7 +269,7 @@ impl WorkspaceView {
         let listed: Vec<SourceRow> = rows.collect();
         Self {
             workspace: workspace.desired.label().to_owned(),
-            unit: workspace.unit().clone(),
+            workspace_ref: workspace.workspace_ref().clone(),
             totals,
             passed_at: workspace.last_passed_at,
             good_at: workspace.last_good_at,
@@ -309,7 +309,7 @@ impl UnmanagedRow {
     fn of(workspace: &WorkspaceSnapshot) -> impl Iterator<Item = Self> {
         workspace.unmanaged_sources.iter().map(move |stranger| Self {
             workspace: workspace.desired.label().to_owned(),
-            unit: workspace.unit().clone(),
+            workspace_ref: workspace.workspace_ref().clone(),
             stranger: stranger.clone(),
         })
     }
@@ -342,7 +342,8 @@ impl FailedWorkspace {
             (None, Some(file)) => (format!("kept at its last valid configuration: {file} has errors"), None),
             (None, None) => return None,
         };
-        let (label, unit) = (workspace.desired.label().to_owned(), workspace.unit().clone());
-        Some(Self { workspace: label, unit, message, since })
+        let (label, workspace_ref) =
+            (workspace.desired.label().to_owned(), workspace.workspace_ref().clone());
+        Some(Self { workspace: label, workspace_ref, message, since })
     }
 }

@@ -10,7 +10,7 @@ use crate::secrets::{Resolver, Secrets};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Returns the sources of a unit whose secrets resolve, as they would be sent.
+/// Returns the sources of a workspace whose secrets resolve, as they would be sent.
 pub fn resolved(desired: &DesiredWorkspace, secrets: &Arc<Secrets>) -> Vec<ResolvedSource> {
     resolved_by(&mut Resolver::new(Arc::clone(secrets), &desired.names()), desired)
 }

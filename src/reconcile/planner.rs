@@ -59,7 +59,7 @@ pub struct Planner {
     /// Plans without a permit wait for the list first, so that many concurrent plans hold only
     /// lists in memory.
     pub prefetch_permits: Arc<Semaphore>,
-    /// Cache of units found in sync; `None` if there is no later pass.
+    /// Cache of workspaces found in sync; `None` if there is no later pass.
     pub unchanged: Option<Arc<UnchangedCache>>,
     /// Computes a hash of each plan's inputs, for saved and compared plans.
     pub hashes: bool,
@@ -95,14 +95,14 @@ pub struct PlanBasis {
     pub(super) upserts: bool,
     /// True if the state records a doubt in the lists that this plan does not end.
     is_doubted: bool,
-    /// State's version from before it was read, with the fingerprints of the unit's secrets.
+    /// State's version from before it was read, with the fingerprints of the workspace's secrets.
     ///
     /// `None` if there is no later pass, or a secret does not resolve.
     versions: Option<(i64, Vec<(SecretRef, Fingerprint)>)>,
 }
 
 impl PlanBasis {
-    /// Returns the cache entry of a unit with this plan.
+    /// Returns the cache entry of a workspace with this plan.
     ///
     /// `None` unless there is nothing to do, now or at a later time.
     fn in_sync(
@@ -149,7 +149,7 @@ pub type ListResult = Result<Listing, RemoteError>;
 /// Version of the state; `None` if unneeded or unavailable.
 pub(super) type StoreVersion = Result<Option<i64>, StoreError>;
 
-/// Result of checking a unit for changes.
+/// Result of checking a workspace for changes.
 pub(super) enum FreshnessCheck {
     /// Nothing changed since the last plan, which was empty.
     Unchanged,
@@ -173,7 +173,7 @@ impl PlanRequest {
     }
 }
 
-/// Stored knowledge about one unit.
+/// Stored knowledge about one workspace.
 #[derive(Default)]
 struct StoredContext {
     inventory: Inventory,
@@ -185,13 +185,13 @@ struct StoredContext {
 }
 
 impl Planner {
-    /// Lists and plans one unit; an error is returned as part of the plan.
+    /// Lists and plans one workspace; an error is returned as part of the plan.
     pub async fn plan(&self, task: &Task) -> Planned {
         let version = self.version().await;
         self.plan_with_list(task, version, None).await
     }
 
-    /// Like [`Planner::plan`], for a unit that may be listed already.
+    /// Like [`Planner::plan`], for a workspace that may be listed already.
     ///
     /// `version` is the state's version from before the list.
     pub(super) async fn plan_with_list(
@@ -214,7 +214,7 @@ impl Planner {
         planned.unwrap_or_else(|error| Planned::failed(desired, error))
     }
 
-    /// Checks whether the unit changed since a plan with nothing to do.
+    /// Checks whether the workspace changed since a plan with nothing to do.
     ///
     /// `version` is the current version of the state.
     pub(super) async fn check_freshness(&self, task: &Task, version: Option<i64>) -> FreshnessCheck {
@@ -229,7 +229,7 @@ impl Planner {
         }
     }
 
-    /// Returns true if the unit may be unchanged since a plan with nothing to do.
+    /// Returns true if the workspace may be unchanged since a plan with nothing to do.
     ///
     /// A pass needs the version of the state only in that case.
     pub fn may_be_unchanged(&self, task: &Task) -> bool {
@@ -248,7 +248,7 @@ impl Planner {
         }
     }
 
-    /// Plans many units with bounded concurrency; the result is sorted by unit.
+    /// Plans many workspaces with bounded concurrency; the result is sorted by workspace.
     pub async fn plan_all(&self, tasks: impl IntoIterator<Item = Task>) -> Vec<Planned> {
         let mut planning = JoinSet::new();
         let turns = Arc::new(Semaphore::new(MAX_CONCURRENT));
@@ -265,7 +265,7 @@ impl Planner {
         planned
     }
 
-    /// Lists the unit, unless a list is available; other inputs load meanwhile.
+    /// Lists the workspace, unless a list is available; other inputs load meanwhile.
     ///
     /// Error messages of the platform are withheld if they repeat a declared secret.
     fn start_list(&self, task: &Task, listed: Option<ListResult>) -> PlanRequest {
@@ -287,7 +287,7 @@ impl Planner {
         version: Option<i64>,
         listing: PlanRequest,
     ) -> Result<Planned, WorkspaceError> {
-        let unit = &desired.unit;
+        let workspace = &desired.unit;
         let now = (self.clock)();
         let StoredContext { inventory, recent_removals, quarantine, upserts, doubted_since: doubted } =
             self.remember_inputs(desired, task, now).await?;
@@ -297,13 +297,13 @@ impl Planner {
         let (asked, kept, from) =
             (Arc::clone(&task.desired), resolver.into_cache(), Arc::clone(&self.secrets));
         // Pass the secrets on, so that they are not resolved twice.
-        self.reader.register_secrets(unit, move || {
+        self.reader.register_secrets(workspace, move || {
             let asked = asked.open();
             resolved_by(&mut Resolver::with_cached(from, &asked.names(), kept), &asked)
         });
         let listed = listing.receive().await?;
         let relevant = RelevantRows::new(desired, &inventory);
-        let listing = self.reader.read(unit, &listed, Some(&relevant))?;
+        let listing = self.reader.read(workspace, &listed, Some(&relevant))?;
         let missing = if task.released.is_empty() { check_missing(&inventory, &listing) } else { None };
         let doubt = match missing {
             None => doubted.map(|_| None),
@@ -364,7 +364,7 @@ impl Planner {
         (plan(&input), reckoning, outline)
     }
 
-    /// Returns the cache entry of a unit that the list after the writes shows in sync.
+    /// Returns the cache entry of a workspace that the list after the writes shows in sync.
     ///
     /// The next plan would be made of the same list and inventory.
     pub(super) fn in_sync_after(
@@ -396,11 +396,11 @@ impl Planner {
     ) -> Result<(), WorkspaceError> {
         let departures = task.declarations.departures(plan, inventory);
         let mut inventories = BTreeMap::new();
-        for unit in departures.iter().flat_map(Departure::workspaces) {
-            if !inventories.contains_key(unit)
+        for workspace in departures.iter().flat_map(Departure::workspaces) {
+            if !inventories.contains_key(workspace)
                 && let Some(state) = &self.state
             {
-                inventories.insert(unit.clone(), state.inventory(unit).await?);
+                inventories.insert(workspace.clone(), state.inventory(workspace).await?);
             }
         }
         withhold_departures(plan, &departures, &inventories);
@@ -416,7 +416,7 @@ impl Planner {
         Some(if rest.is_zero() { age.min(MAX_SETTLE_INTERVAL).max(self.settle) } else { rest })
     }
 
-    /// Returns an empty plan for a unit whose list is not trusted.
+    /// Returns an empty plan for a workspace whose list is not trusted.
     fn doubted_plan(desired: &Arc<DesiredWorkspace>, since: Timestamp, missing: MissingSecrets) -> Planned {
         let error = WorkspaceError::new(
             ErrorKind::List,
@@ -435,7 +435,7 @@ impl Planner {
         now: Timestamp,
     ) -> Result<StoredContext, WorkspaceError> {
         let Some(state) = &self.state else { return Ok(StoredContext::default()) };
-        let unit = &task.desired.unit;
+        let workspace = &task.desired.unit;
         let since = now.checked_sub(HISTORY_WINDOW).unwrap_or(Timestamp::MIN);
         let PlanContext {
             mut inventory,
@@ -444,7 +444,7 @@ impl Planner {
             doubted_since: doubted,
             quarantined,
             drift_corrections: undone,
-        } = state.plan_context(unit, since).await?;
+        } = state.plan_context(workspace, since).await?;
         let mut quarantine = Quarantine::default();
         for (name, held) in quarantined {
             let source = desired.source(&name);

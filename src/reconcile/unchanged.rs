@@ -1,9 +1,9 @@
-//! Cache of units found in sync, which skips reading an unchanged list.
+//! Cache of workspaces found in sync, which skips reading an unchanged list.
 //!
-//! While none of a plan's inputs changes, the next plan is the same. Entries live as long as the
-//! process. Only a plan with nothing to do, to withhold or to record creates one: that of a pass, or one
-//! made of the list that verified its writes. An entry is valid only for the same declaration, the same response of the platform, the same secrets, and a state
-//! that no other process has written since. A failed pass removes it.
+//! While none of a plan's inputs changes, the next plan is the same. Entries live as long as the process.
+//! Only a plan with nothing to do, to withhold or to record creates one: that of a pass, or one made of the
+//! list that verified its writes. An entry is valid only for the same declaration, the same response of the
+//! platform, the same secrets, and a state that no other process has written since. A failed pass removes it.
 
 use super::Task;
 use crate::client::ListDigest;
@@ -15,15 +15,15 @@ use secrecy::ExposeSecret as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Cache entries by unit.
+/// Cache entries by workspace.
 #[derive(Default)]
 pub struct UnchangedCache(Mutex<HashMap<WorkspaceRef, Arc<InputFingerprint>>>);
 
-/// A unit in sync.
+/// A workspace in sync.
 pub struct InSync {
     /// Inputs of the plan that had nothing to do.
     pub inputs: InputFingerprint,
-    /// Summary for the output; `None` if the unit has an unmanaged source.
+    /// Summary for the output; `None` if the workspace has an unmanaged source.
     pub summary: Option<UnchangedSummary>,
 }
 
@@ -33,7 +33,7 @@ pub struct InputFingerprint {
     declared: Arc<CompressedWorkspace>,
     owner: Option<Arc<str>>,
     list: ListDigest,
-    /// Secret references of the unit, with the fingerprints of their values.
+    /// Secret references of the workspace, with the fingerprints of their values.
     secrets: Vec<(SecretRef, Fingerprint)>,
     state: i64,
 }
@@ -53,8 +53,8 @@ impl UnchangedCache {
         self.entries().get(&task.desired.unit).is_some_and(|mark| Arc::ptr_eq(&mark.declared, &task.desired))
     }
 
-    pub(super) fn remove(&self, unit: &WorkspaceRef) {
-        self.entries().remove(unit);
+    pub(super) fn remove(&self, workspace: &WorkspaceRef) {
+        self.entries().remove(workspace);
     }
 
     pub(super) fn insert(&self, mark: InputFingerprint) {
@@ -83,7 +83,7 @@ impl InputFingerprint {
         self.list
     }
 
-    /// Returns the unit's secret references with the fingerprints of their values.
+    /// Returns the workspace's secret references with the fingerprints of their values.
     pub fn secrets(&self) -> &[(SecretRef, Fingerprint)] {
         &self.secrets
     }

@@ -2,7 +2,7 @@
 
 use super::codec::{self, instant, nanoseconds};
 use super::error::DbError;
-use super::{Store, StoreError, unit_number};
+use super::{Store, StoreError, workspace_number};
 use crate::model::{SourceName, WorkspaceRef};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -41,13 +41,13 @@ impl Store {
                 Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, String>(3)?))
             });
             let Some((since, workspace, scope, name)) = row.optional()? else { return Ok(None) };
-            let unit = codec::unit(workspace, scope, "halted")?;
-            let number = unit_number::number(connection, platform, &unit)?;
+            let workspace = codec::workspace_ref(workspace, scope, "halted")?;
+            let number = workspace_number::number(connection, platform, &workspace)?;
             let is_back = connection
                 .prepare_cached("SELECT 1 FROM owned WHERE unit = ?1 AND name = ?2")?
                 .exists(params![number, name])?;
             Ok(Some(Halted {
-                unit,
+                unit: workspace,
                 name: codec::name(name, "halted")?,
                 since: instant(since),
                 is_managed_again: is_back,
@@ -58,15 +58,15 @@ impl Store {
 }
 
 impl Store {
-    /// Returns the sources of `unit` that must be synced in a call of their own.
-    pub async fn separate_syncs(&self, unit: &WorkspaceRef) -> Result<BTreeSet<SourceName>, StoreError> {
-        let unit = unit.clone();
+    /// Returns the sources of `workspace` that must be synced in a call of their own.
+    pub async fn separate_syncs(&self, workspace: &WorkspaceRef) -> Result<BTreeSet<SourceName>, StoreError> {
+        let workspace = workspace.clone();
         self.read(move |connection, platform| {
-            let Some(unit) = unit_number::number(connection, platform, &unit)? else {
+            let Some(workspace) = workspace_number::number(connection, platform, &workspace)? else {
                 return Ok(BTreeSet::new());
             };
             let mut statement = connection.prepare_cached("SELECT name FROM alone WHERE unit = ?1")?;
-            let names = statement.query_map([unit], |row| row.get::<_, String>(0))?;
+            let names = statement.query_map([workspace], |row| row.get::<_, String>(0))?;
             names.map(|name| codec::name(name?, "alone")).collect()
         })
         .await
@@ -75,20 +75,20 @@ impl Store {
     /// Sets whether these sources are synced in a call of their own.
     pub async fn set_separate_sync(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         names: Vec<SourceName>,
         alone: bool,
     ) -> Result<(), StoreError> {
-        let unit = unit.clone();
+        let workspace = workspace.clone();
         self.write(move |connection, platform| {
-            let unit = unit_number::ensure_number(connection, platform, &unit)?;
+            let workspace = workspace_number::ensure_number(connection, platform, &workspace)?;
             let mut statement = connection.prepare_cached(if alone {
                 "INSERT OR IGNORE INTO alone VALUES (?1, ?2)"
             } else {
                 "DELETE FROM alone WHERE unit = ?1 AND name = ?2"
             })?;
             names.iter().try_for_each(|name| {
-                statement.execute(params![unit, name.as_str()])?;
+                statement.execute(params![workspace, name.as_str()])?;
                 Ok(())
             })
         })
@@ -110,11 +110,11 @@ pub(super) fn set_upserts(connection: &Connection, platform: &str, upserts: bool
 pub(super) fn record_halt(
     connection: &Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     name: &SourceName,
     since: Timestamp,
 ) -> Result<(), DbError> {
-    let (workspace, scope) = (unit.workspace.as_str(), unit.scope.as_str());
+    let (workspace, scope) = (workspace.workspace.as_str(), workspace.scope.as_str());
     connection.execute(
         "INSERT OR REPLACE INTO halted VALUES (?1, ?2, ?3, ?4, ?5)",
         params![platform, nanoseconds(since), workspace, scope, name.as_str()],
@@ -122,28 +122,28 @@ pub(super) fn record_halt(
     Ok(())
 }
 
-/// Returns the time from which the lists of a unit are doubted.
+/// Returns the time from which the lists of a workspace are doubted.
 pub(super) fn doubted_since(
     connection: &Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
 ) -> Result<Option<Timestamp>, DbError> {
-    let Some(unit) = unit_number::number(connection, platform, unit)? else { return Ok(None) };
+    let Some(workspace) = workspace_number::number(connection, platform, workspace)? else { return Ok(None) };
     let mut statement = connection.prepare_cached("SELECT since FROM doubted WHERE unit = ?1")?;
-    Ok(statement.query_row([unit], |row| row.get(0)).optional()?.map(instant))
+    Ok(statement.query_row([workspace], |row| row.get(0)).optional()?.map(instant))
 }
 
 /// Records or ends a doubt; the first time is kept until a list is trusted.
 pub(super) fn record_doubt(
     connection: &Connection,
-    unit: i64,
+    workspace: i64,
     since: Option<Timestamp>,
 ) -> Result<(), DbError> {
     match since {
         Some(since) => connection
             .prepare_cached("INSERT INTO doubted VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute(params![unit, nanoseconds(since)])?,
-        None => connection.prepare_cached("DELETE FROM doubted WHERE unit = ?1")?.execute([unit])?,
+            .execute(params![workspace, nanoseconds(since)])?,
+        None => connection.prepare_cached("DELETE FROM doubted WHERE unit = ?1")?.execute([workspace])?,
     };
     Ok(())
 }

@@ -130,7 +130,7 @@ pub(super) fn name<T: TryFrom<String>>(text: String, table: &str) -> Result<T, D
     T::try_from(text).map_err(|_| DbError::Undecodable(format!("a row of {table} has no usable name")))
 }
 
-pub(super) fn unit(workspace: String, scope: String, table: &str) -> Result<WorkspaceRef, DbError> {
+pub(super) fn workspace_ref(workspace: String, scope: String, table: &str) -> Result<WorkspaceRef, DbError> {
     Ok(WorkspaceRef {
         workspace: name::<WorkspaceId>(workspace, table)?,
         scope: name::<Scope>(scope, table)?,

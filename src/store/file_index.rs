@@ -20,8 +20,13 @@ impl Store {
             connection.execute("DELETE FROM files WHERE platform = ?1 AND root = ?2", [platform, &root])?;
             let mut statement =
                 connection.prepare_cached("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4)")?;
-            for (file, units) in &files {
-                statement.execute(params![platform, root, file, codec::encode(units.as_slice(), file)?])?;
+            for (file, workspaces) in &files {
+                statement.execute(params![
+                    platform,
+                    root,
+                    file,
+                    codec::encode(workspaces.as_slice(), file)?
+                ])?;
             }
             Ok(())
         })

@@ -5,7 +5,7 @@ use super::codec::{self, JsonSafe, instant, nanoseconds};
 use super::error::DbError;
 use super::journal::{self, JournalEntry};
 use super::quarantine::{self, QuarantineEntry};
-use super::unit_number::{ensure_number, number};
+use super::workspace_number::{ensure_number, number};
 use super::{Store, StoreError, plan_cache};
 use crate::model::{
     Answered, DeclarationHash, Forgotten, Intent, IntentKind, Inventory, ManagedSource, SourceId, SourceKey,
@@ -75,7 +75,7 @@ pub enum StoreChange {
     Quarantine(SourceName, QuarantineEntry),
     /// The source was removed for a replacement, and connecting it again failed.
     Halt(SourceName, Timestamp),
-    /// Time from which absences in the unit's lists are distrusted; `None` ends it.
+    /// Time from which absences in the workspace's lists are distrusted; `None` ends it.
     Doubt(Option<Timestamp>),
     /// Records whether the platform updates an existing source in place on connect.
     Upserts(bool),
@@ -84,11 +84,14 @@ pub enum StoreChange {
 }
 
 impl Store {
-    /// Returns the managed sources and the open intents of `unit`, oldest first.
-    pub async fn inventory(&self, unit: &WorkspaceRef) -> Result<Inventory, StoreError> {
-        let unit = unit.clone();
-        self.read_rows(move |connection, platform| rows(connection, platform, &unit), InventoryRows::read)
-            .await
+    /// Returns the managed sources and the open intents of `workspace`, oldest first.
+    pub async fn inventory(&self, workspace: &WorkspaceRef) -> Result<Inventory, StoreError> {
+        let workspace = workspace.clone();
+        self.read_rows(
+            move |connection, platform| rows(connection, platform, &workspace),
+            InventoryRows::read,
+        )
+        .await
     }
 
     /// Returns the ids of those of `names` that are managed and have an id.
@@ -96,18 +99,18 @@ impl Store {
     /// The cost depends on the number of names, not on the size of the inventory.
     pub async fn ids(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         names: Vec<SourceName>,
     ) -> Result<BTreeMap<SourceName, SourceId>, StoreError> {
-        let unit = unit.clone();
+        let workspace = workspace.clone();
         let rows = move |connection: &Connection, platform: &str| {
             let mut rows = Vec::new();
-            let Some(unit) = number(connection, platform, &unit)? else { return Ok(rows) };
+            let Some(workspace) = number(connection, platform, &workspace)? else { return Ok(rows) };
             let mut statement =
                 connection.prepare_cached("SELECT owned FROM owned WHERE unit = ?1 AND name = ?2")?;
             for name in &names {
                 let row: Option<String> =
-                    statement.query_row(params![unit, name.as_str()], |row| row.get(0)).optional()?;
+                    statement.query_row(params![workspace, name.as_str()], |row| row.get(0)).optional()?;
                 rows.extend(row.map(|row| (name.clone(), row)));
             }
             Ok(rows)
@@ -123,8 +126,8 @@ impl Store {
         .await
     }
 
-    /// Returns every unit with a managed source or an open intent, sorted.
-    pub async fn units(&self) -> Result<Vec<WorkspaceRef>, StoreError> {
+    /// Returns every workspace with a managed source or an open intent, sorted.
+    pub async fn workspaces(&self) -> Result<Vec<WorkspaceRef>, StoreError> {
         self.read(|connection, platform| {
             let mut statement = connection.prepare_cached(
                 "SELECT workspace, scope FROM units WHERE platform = ?1
@@ -133,7 +136,7 @@ impl Store {
             let rows = statement.query_map([platform], |row| Ok((row.get(0)?, row.get(1)?)))?;
             rows.map(|row| {
                 row.map_err(DbError::from)
-                    .and_then(|(workspace, scope)| codec::unit(workspace, scope, "owned"))
+                    .and_then(|(workspace, scope)| codec::workspace_ref(workspace, scope, "owned"))
             })
             .collect()
         })
@@ -148,26 +151,26 @@ impl Store {
     /// When the state cannot be written; then none is recorded.
     pub async fn record_intents(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         intents: &[NewIntent],
         now: Timestamp,
     ) -> Result<Vec<i64>, StoreError> {
-        let unit = unit.clone();
+        let workspace = workspace.clone();
         // Encode here, because the single database thread is shared by all callers.
         let worded = |intents: &[NewIntent]| {
             // Intents are short-lived, so compress them to write fewer pages.
-            Ok((intents.len(), codec::compress(codec::encode(intents, &unit)?)))
+            Ok((intents.len(), codec::compress(codec::encode(intents, &workspace)?)))
         };
         let batches = intents.chunks(INTENTS_PER_ROW).map(worded).collect::<Result<Vec<_>, StoreError>>()?;
         self.write(move |connection, platform| {
-            let unit = prepare_write(connection, platform, &unit)?;
+            let workspace = prepare_write(connection, platform, &workspace)?;
             let mut statement = connection.prepare_cached(
                 "INSERT INTO batches (unit, recorded_at, open, intents) VALUES (?1, ?2, ?3, ?4)",
             )?;
             let mut numbers = Vec::new();
             for (length, words) in &batches {
                 let open = (0..*length).fold(0, |open: i64, bit| open | 1 << bit);
-                let batch = statement.insert(params![unit, nanoseconds(now), open, words])?;
+                let batch = statement.insert(params![workspace, nanoseconds(now), open, words])?;
                 numbers.extend((0..*length as i64).map(|bit| batch * INTENTS_PER_ROW as i64 + bit));
             }
             Ok(numbers)
@@ -176,8 +179,12 @@ impl Store {
     }
 
     /// Applies all `changes` in order, or none of them; durable on return.
-    pub async fn commit(&self, unit: &WorkspaceRef, changes: Vec<StoreChange>) -> Result<(), StoreError> {
-        let unit = unit.clone();
+    pub async fn commit(
+        &self,
+        workspace: &WorkspaceRef,
+        changes: Vec<StoreChange>,
+    ) -> Result<(), StoreError> {
+        let workspace = workspace.clone();
         let worded = |change: StoreChange| {
             let json = match &change {
                 StoreChange::Manage(name, owned) | StoreChange::Forget(name, owned, _) => {
@@ -195,8 +202,9 @@ impl Store {
         };
         let changes = changes.into_iter().map(worded).collect::<Result<Vec<_>, StoreError>>()?;
         self.write(move |connection, platform| {
-            let number = prepare_write(connection, platform, &unit)?;
-            let mut of = WorkspaceTx { connection, platform, unit: &unit, number, own: None, journal: None };
+            let number = prepare_write(connection, platform, &workspace)?;
+            let mut of =
+                WorkspaceTx { connection, platform, workspace: &workspace, number, own: None, journal: None };
             changes.iter().try_for_each(|(change, json)| of.apply(change, json.as_deref()))?;
             of.close(changes.iter().filter_map(|(change, _)| match change {
                 StoreChange::CloseIntent(number) => Some(*number),
@@ -207,9 +215,9 @@ impl Store {
     }
 }
 
-/// Returns the unit's number and invalidates its cached "in sync" result.
-fn prepare_write(connection: &Connection, platform: &str, unit: &WorkspaceRef) -> Result<i64, DbError> {
-    let number = ensure_number(connection, platform, unit)?;
+/// Returns the workspace's number and invalidates its cached "in sync" result.
+fn prepare_write(connection: &Connection, platform: &str, workspace: &WorkspaceRef) -> Result<i64, DbError> {
+    let number = ensure_number(connection, platform, workspace)?;
     plan_cache::invalidate(connection, number)?;
     Ok(number)
 }
@@ -218,7 +226,7 @@ fn prepare_write(connection: &Connection, platform: &str, unit: &WorkspaceRef) -
 struct WorkspaceTx<'a> {
     connection: &'a Connection,
     platform: &'a str,
-    unit: &'a WorkspaceRef,
+    workspace: &'a WorkspaceRef,
     number: i64,
     /// Statements executed for many changes; prepared on first use.
     own: Option<CachedStatement<'a>>,
@@ -228,7 +236,7 @@ struct WorkspaceTx<'a> {
 impl WorkspaceTx<'_> {
     /// `json` is the encoded managed source, or the id for the journal entry.
     fn apply(&mut self, change: &StoreChange, json: Option<&str>) -> Result<(), DbError> {
-        let Self { connection, platform, unit, number, .. } = *self;
+        let Self { connection, platform, workspace, number, .. } = *self;
         match change {
             StoreChange::Manage(name, _) => {
                 let own = cached_statement(&mut self.own, || {
@@ -269,19 +277,19 @@ impl WorkspaceTx<'_> {
             }
             StoreChange::Journal(entry) => {
                 let writing = cached_statement(&mut self.journal, || {
-                    journal::prepare_insert(connection, platform, unit)
+                    journal::prepare_insert(connection, platform, workspace)
                 })?;
                 journal::write(writing, entry, json)?;
             }
             StoreChange::Quarantine(name, held) => {
-                quarantine::insert(connection, platform, unit, name, held)?;
+                quarantine::insert(connection, platform, workspace, name, held)?;
             }
             StoreChange::Halt(name, since) => {
-                capabilities::record_halt(connection, platform, unit, name, *since)?;
+                capabilities::record_halt(connection, platform, workspace, name, *since)?;
             }
             StoreChange::Doubt(since) => capabilities::record_doubt(connection, number, *since)?,
             StoreChange::Upserts(upserts) => capabilities::set_upserts(connection, platform, *upserts)?,
-            StoreChange::Release(name) => quarantine::release(connection, platform, unit, name)?,
+            StoreChange::Release(name) => quarantine::release(connection, platform, workspace, name)?,
         }
         Ok(())
     }
@@ -321,10 +329,10 @@ impl WorkspaceTx<'_> {
     }
 }
 
-fn disown(connection: &Connection, unit: i64, name: &SourceName) -> Result<(), DbError> {
+fn disown(connection: &Connection, workspace: i64, name: &SourceName) -> Result<(), DbError> {
     connection
         .prepare_cached("DELETE FROM owned WHERE unit = ?1 AND name = ?2")?
-        .execute(params![unit, name.as_str()])?;
+        .execute(params![workspace, name.as_str()])?;
     Ok(())
 }
 
@@ -335,7 +343,7 @@ fn cached_statement<T, E>(place: &mut Option<T>, make: impl FnOnce() -> Result<T
     }
 }
 
-/// Undecoded inventory of a unit.
+/// Undecoded inventory of a workspace.
 #[derive(Default)]
 pub(super) struct InventoryRows {
     /// Name and encoded source.
@@ -357,28 +365,30 @@ struct BatchRow {
 pub(super) fn rows(
     connection: &Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
 ) -> Result<InventoryRows, DbError> {
-    let Some(unit) = number(connection, platform, unit)? else { return Ok(InventoryRows::default()) };
+    let Some(workspace) = number(connection, platform, workspace)? else {
+        return Ok(InventoryRows::default());
+    };
     let mut statement = connection.prepare_cached("SELECT name, owned FROM owned WHERE unit = ?1")?;
     let owned =
-        statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        statement.query_map([workspace], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     let mut statement = connection.prepare_cached(
         "SELECT batch, recorded_at, open, intents FROM batches WHERE unit = ?1 ORDER BY batch",
     )?;
-    let batches = statement.query_map([unit], |row| {
+    let batches = statement.query_map([workspace], |row| {
         Ok(BatchRow { batch: row.get(0)?, recorded_at: row.get(1)?, open: row.get(2)?, intents: row.get(3)? })
     })?;
     let batches: Vec<BatchRow> = batches.collect::<Result<_, _>>()?;
     let mut answers = Vec::new();
     if !batches.is_empty() {
         let mut statement = connection.prepare_cached("SELECT intent, id FROM answers WHERE unit = ?1")?;
-        let rows = statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows = statement.query_map([workspace], |row| Ok((row.get(0)?, row.get(1)?)))?;
         answers = rows.collect::<Result<_, _>>()?;
     }
     let mut statement =
         connection.prepare_cached("SELECT name, since, owned FROM forgotten WHERE unit = ?1")?;
-    let forgotten = statement.query_map([unit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let forgotten = statement.query_map([workspace], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     Ok(InventoryRows {
         owned,
         batches,

@@ -27,8 +27,8 @@ pub struct JournalEntry {
     pub file: Option<Arc<str>>,
     /// The line in `file`, from 1.
     pub line: Option<u32>,
-    /// The commit that was checked out when the files were read, in hexadecimal; ends in `-dirty` if it does not
-    /// hold the file as it was read.
+    /// The commit that was checked out when the files were read, in hexadecimal; ends in `-dirty` if it does
+    /// not hold the file as it was read.
     pub commit: Option<Arc<str>>,
     pub outcome: ActionOutcome,
     /// Response of the platform, or the error.
@@ -52,14 +52,14 @@ impl JournalEntry {
 pub struct JournalRow {
     /// Sequence number; later entries have greater numbers.
     pub number: i64,
-    pub unit: WorkspaceRef,
+    pub workspace: WorkspaceRef,
     #[serde(flatten)]
     pub entry: JournalEntry,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct JournalFilter {
-    pub unit: Option<WorkspaceRef>,
+    pub workspace: Option<WorkspaceRef>,
     /// Only of sources with this name.
     pub source: Option<SourceName>,
     /// Only entries at or after this instant.
@@ -82,8 +82,8 @@ impl Store {
             )?;
             let of = params![
                 platform,
-                filter.unit.as_ref().map(|unit| unit.workspace.as_str()),
-                filter.unit.as_ref().map(|unit| unit.scope.as_str()),
+                filter.workspace.as_ref().map(|workspace| workspace.workspace.as_str()),
+                filter.workspace.as_ref().map(|workspace| workspace.scope.as_str()),
                 filter.source.as_ref().map(SourceName::as_str),
                 filter.since.map(nanoseconds),
                 codec::limit(filter.limit),
@@ -97,14 +97,14 @@ impl Store {
 pub(super) fn recent_removals(
     connection: &Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     since: Timestamp,
 ) -> Result<usize, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT count(*) FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
          AND at >= ?4 AND removal AND outcome = 'done'",
     )?;
-    let of = params![platform, unit.workspace.as_str(), unit.scope.as_str(), nanoseconds(since)];
+    let of = params![platform, workspace.workspace.as_str(), workspace.scope.as_str(), nanoseconds(since)];
     let removals: i64 = statement.query_row(of, |row| row.get(0))?;
     Ok(usize::try_from(removals).unwrap_or(usize::MAX))
 }
@@ -112,14 +112,14 @@ pub(super) fn recent_removals(
 pub(super) fn drift_corrections(
     connection: &Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     since: Timestamp,
 ) -> Result<Vec<(SourceName, String, Timestamp)>, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT source, action, at FROM journal WHERE platform = ?1 AND workspace = ?2 AND scope = ?3
          AND at >= ?4 AND mends_drift AND outcome = 'done' ORDER BY number",
     )?;
-    let of = params![platform, unit.workspace.as_str(), unit.scope.as_str(), nanoseconds(since)];
+    let of = params![platform, workspace.workspace.as_str(), workspace.scope.as_str(), nanoseconds(since)];
     let read = |row: &Row<'_>| Ok((codec::name(row.get(0)?, "journal")?, row.get(1)?, instant(row.get(2)?)));
     statement.query_and_then(of, read)?.collect()
 }
@@ -128,7 +128,7 @@ pub(super) fn drift_corrections(
 pub(super) fn prepare_insert<'a>(
     connection: &'a Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
 ) -> rusqlite::Result<CachedStatement<'a>> {
     let mut writing = connection.prepare_cached(
         "INSERT INTO journal (platform, workspace, scope, at, pass, source, key, action, source_id, reason,
@@ -137,8 +137,8 @@ pub(super) fn prepare_insert<'a>(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?;
     writing.raw_bind_parameter(1, platform)?;
-    writing.raw_bind_parameter(2, unit.workspace.as_str())?;
-    writing.raw_bind_parameter(3, unit.scope.as_str())?;
+    writing.raw_bind_parameter(2, workspace.workspace.as_str())?;
+    writing.raw_bind_parameter(3, workspace.scope.as_str())?;
     Ok(writing)
 }
 
@@ -172,7 +172,7 @@ fn read(row: &Row<'_>) -> Result<JournalRow, DbError> {
     let source_id: Option<String> = row.get(8)?;
     Ok(JournalRow {
         number: row.get(0)?,
-        unit: codec::unit(row.get(1)?, row.get(2)?, "journal")?,
+        workspace: codec::workspace_ref(row.get(1)?, row.get(2)?, "journal")?,
         entry: JournalEntry {
             at: instant(row.get(3)?),
             pass: row.get(4)?,

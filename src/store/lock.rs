@@ -28,8 +28,8 @@ pub struct DaemonLock {
 
 /// A locked file, unlocked on drop.
 ///
-/// Closing the file is not enough: a process that was forked from this one holds a copy of it, and with it the lock,
-/// until it executes its program.
+/// Closing the file is not enough: a process that was forked from this one holds a copy of it, and with it
+/// the lock, until it executes its program.
 pub(super) struct LockedFile(File);
 
 impl Drop for LockedFile {
@@ -54,14 +54,14 @@ pub enum LockError {
 }
 
 impl Store {
-    /// Locks `unit` for writing; fails at once if it is held.
+    /// Locks `workspace` for writing; fails at once if it is held.
     ///
     /// `holder` is the command shown to a process that finds the lock held.
     ///
     /// # Errors
     /// [`LockError::Held`] if another process or another handle of this process holds it.
-    pub fn lock(&self, unit: &WorkspaceRef, holder: &str) -> Result<WorkspaceLock, LockError> {
-        self.lock_file(&[unit.workspace.as_str(), unit.scope.as_str()], holder)
+    pub fn lock(&self, workspace: &WorkspaceRef, holder: &str) -> Result<WorkspaceLock, LockError> {
+        self.lock_file(&[workspace.workspace.as_str(), workspace.scope.as_str()], holder)
     }
 
     /// Takes the daemon lock of this state and platform; fails at once if it is held.
@@ -119,13 +119,13 @@ impl Store {
     /// Like [`Store::lock`], but waits up to `wait` for the holder to release it.
     pub async fn lock_with_timeout(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         holder: &str,
         wait: Duration,
     ) -> Result<WorkspaceLock, LockError> {
         let until = tokio::time::Instant::now() + wait;
         loop {
-            match self.lock(unit, holder) {
+            match self.lock(workspace, holder) {
                 Err(LockError::Held { .. }) if tokio::time::Instant::now() < until => {
                     tokio::time::sleep(RETRY_INTERVAL).await;
                 }
@@ -192,11 +192,11 @@ mod tests {
     async fn a_dropped_lock_is_free_though_a_forked_process_holds_a_copy() {
         let dir = tempfile::tempdir().unwrap();
         let state = Store::open(dir.path(), "http://127.0.0.1:9").unwrap();
-        let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
-        let lock = state.lock(&unit, "first").unwrap();
+        let workspace = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let lock = state.lock(&workspace, "first").unwrap();
         let _copy = lock._held.0.try_clone().unwrap();
-        assert!(state.lock(&unit, "second").is_err());
+        assert!(state.lock(&workspace, "second").is_err());
         drop(lock);
-        assert!(state.lock(&unit, "second").is_ok());
+        assert!(state.lock(&workspace, "second").is_ok());
     }
 }

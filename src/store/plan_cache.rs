@@ -1,9 +1,9 @@
-//! Units that the last run found in sync, cached for the next run.
+//! Workspaces that the last run found in sync, cached for the next run.
 //!
-//! Writing to a unit invalidates its entry.
+//! Writing to a workspace invalidates its entry.
 
 use super::error::DbError;
-use super::{Store, StoreError, codec, unit_number};
+use super::{Store, StoreError, codec, workspace_number};
 use crate::model::WorkspaceRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 pub struct PlanCacheRows {
     /// Fingerprint of the inputs: how files and platform were read.
     pub ground: String,
-    /// Each unit with its cached result.
+    /// Each workspace with its cached result.
     pub entries: Vec<(WorkspaceRef, String)>,
 }
 
@@ -25,16 +25,17 @@ impl Store {
                 "SELECT workspace, scope, found FROM settled JOIN units USING (unit)
                  WHERE root = ?1 AND platform = ?2",
             )?;
-            let read = |row: &Row<'_>| Ok((codec::unit(row.get(0)?, row.get(1)?, "settled")?, row.get(2)?));
+            let read =
+                |row: &Row<'_>| Ok((codec::workspace_ref(row.get(0)?, row.get(1)?, "settled")?, row.get(2)?));
             let entries = statement.query_and_then([root.as_str(), platform], read)?;
             Ok(Some(PlanCacheRows { ground, entries: entries.collect::<Result<_, DbError>>()? }))
         })
         .await
     }
 
-    /// Caches results for units of `root`.
+    /// Caches results for workspaces of `root`.
     ///
-    /// Drops the entries of units in `gone`, and all entries with different inputs.
+    /// Drops the entries of workspaces in `gone`, and all entries with different inputs.
     pub async fn store(
         &self,
         root: &str,
@@ -47,19 +48,19 @@ impl Store {
                 connection.execute("DELETE FROM settled WHERE root = ?1", [&root])?;
                 connection.execute("INSERT OR REPLACE INTO ground VALUES (?1, ?2)", [&root, &kept.ground])?;
             }
-            for unit in &gone {
-                if let Some(unit) = unit_number::number(connection, platform, unit)? {
+            for workspace in &gone {
+                if let Some(workspace) = workspace_number::number(connection, platform, workspace)? {
                     let mut statement =
                         connection.prepare_cached("DELETE FROM settled WHERE unit = ?1 AND root = ?2")?;
-                    statement.execute(params![unit, root])?;
+                    statement.execute(params![workspace, root])?;
                 }
             }
-            for (unit, found) in &kept.entries {
-                let unit = unit_number::ensure_number(connection, platform, unit)?;
+            for (workspace, found) in &kept.entries {
+                let workspace = workspace_number::ensure_number(connection, platform, workspace)?;
                 let mut statement = connection.prepare_cached(
                     "INSERT OR REPLACE INTO settled (unit, root, found) VALUES (?1, ?2, ?3)",
                 )?;
-                statement.execute(params![unit, root, found])?;
+                statement.execute(params![workspace, root, found])?;
             }
             Ok(())
         })
@@ -72,7 +73,7 @@ fn ground(connection: &Connection, root: &str) -> rusqlite::Result<Option<String
     statement.query_row([root], |row| row.get(0)).optional()
 }
 
-/// Invalidates the unit's entry before its inventory or intents change.
-pub(super) fn invalidate(connection: &Connection, unit: i64) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM settled WHERE unit = ?1")?.execute([unit]).map(drop)
+/// Invalidates the workspace's entry before its inventory or intents change.
+pub(super) fn invalidate(connection: &Connection, workspace: i64) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM settled WHERE unit = ?1")?.execute([workspace]).map(drop)
 }

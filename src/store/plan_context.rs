@@ -1,4 +1,4 @@
-//! Everything stored that a plan for one unit needs, in one consistent read.
+//! Everything stored that a plan for one workspace needs, in one consistent read.
 
 use super::quarantine::QuarantineEntry;
 use super::{Store, StoreError, capabilities, inventory, journal, quarantine};
@@ -6,7 +6,7 @@ use crate::model::{Inventory, SourceName, WorkspaceRef};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
-/// Stored knowledge about one unit.
+/// Stored knowledge about one workspace.
 pub struct PlanContext {
     /// Same as [`Store::inventory`].
     pub inventory: Inventory,
@@ -14,7 +14,7 @@ pub struct PlanContext {
     pub recent_removals: usize,
     /// True if connect on an existing name last updated the source in place.
     pub upserts: bool,
-    /// Time from which absences in the unit's lists are distrusted.
+    /// Time from which absences in the workspace's lists are distrusted.
     pub doubted_since: Option<Timestamp>,
     /// Same as [`Store::quarantined`].
     pub quarantined: BTreeMap<SourceName, QuarantineEntry>,
@@ -25,23 +25,23 @@ pub struct PlanContext {
 }
 
 impl Store {
-    /// Returns the stored knowledge about `unit`, with its history from `since` on.
+    /// Returns the stored knowledge about `workspace`, with its history from `since` on.
     pub async fn plan_context(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         since: Timestamp,
     ) -> Result<PlanContext, StoreError> {
-        let unit = unit.clone();
+        let workspace = workspace.clone();
         self.read_rows(
             move |connection, platform| {
-                let rows = inventory::rows(connection, platform, &unit)?;
+                let rows = inventory::rows(connection, platform, &workspace)?;
                 let remembered = PlanContext {
                     inventory: Inventory::default(),
-                    recent_removals: journal::recent_removals(connection, platform, &unit, since)?,
-                    doubted_since: capabilities::doubted_since(connection, platform, &unit)?,
+                    recent_removals: journal::recent_removals(connection, platform, &workspace, since)?,
+                    doubted_since: capabilities::doubted_since(connection, platform, &workspace)?,
                     upserts: capabilities::upserts(connection, platform)?,
-                    quarantined: quarantine::load(connection, platform, &unit)?,
-                    drift_corrections: journal::drift_corrections(connection, platform, &unit, since)?,
+                    quarantined: quarantine::load(connection, platform, &workspace)?,
+                    drift_corrections: journal::drift_corrections(connection, platform, &workspace, since)?,
                 };
                 Ok((rows, remembered))
             },

@@ -21,23 +21,23 @@ pub struct QuarantineEntry {
 impl Store {
     pub async fn quarantined(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
     ) -> Result<BTreeMap<SourceName, QuarantineEntry>, StoreError> {
-        let unit = unit.clone();
-        self.read(move |connection, platform| load(connection, platform, &unit)).await
+        let workspace = workspace.clone();
+        self.read(move |connection, platform| load(connection, platform, &workspace)).await
     }
 }
 
 pub(super) fn load(
     connection: &Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
 ) -> Result<BTreeMap<SourceName, QuarantineEntry>, DbError> {
     let mut statement = connection.prepare_cached(
         "SELECT name, since, reason, mark FROM quarantined
          WHERE platform = ?1 AND workspace = ?2 AND scope = ?3",
     )?;
-    let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
+    let of = [platform, workspace.workspace.as_str(), workspace.scope.as_str()];
     let quarantined = statement.query_and_then(of, |row| {
         let held = QuarantineEntry {
             since: instant(row.get(1)?),
@@ -53,7 +53,7 @@ pub(super) fn load(
 pub(super) fn insert(
     connection: &Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     name: &SourceName,
     held: &QuarantineEntry,
 ) -> Result<(), DbError> {
@@ -61,8 +61,8 @@ pub(super) fn insert(
         "INSERT OR REPLACE INTO quarantined VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
             platform,
-            unit.workspace.as_str(),
-            unit.scope.as_str(),
+            workspace.workspace.as_str(),
+            workspace.scope.as_str(),
             name.as_str(),
             nanoseconds(held.since),
             held.reason,
@@ -75,12 +75,12 @@ pub(super) fn insert(
 pub(super) fn release(
     connection: &Connection,
     platform: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     name: &SourceName,
 ) -> Result<(), DbError> {
     connection.execute(
         "DELETE FROM quarantined WHERE platform = ?1 AND workspace = ?2 AND scope = ?3 AND name = ?4",
-        [platform, unit.workspace.as_str(), unit.scope.as_str(), name.as_str()],
+        [platform, workspace.workspace.as_str(), workspace.scope.as_str(), name.as_str()],
     )?;
     Ok(())
 }

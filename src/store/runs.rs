@@ -82,7 +82,7 @@ pub struct LastRun {
 pub struct RunRecord {
     /// Sequence number; later runs have greater numbers.
     pub run: i64,
-    pub unit: WorkspaceRef,
+    pub workspace: WorkspaceRef,
     pub name: SourceName,
     pub trigger: Trigger,
     pub firing: Timestamp,
@@ -97,7 +97,7 @@ pub struct RunRecord {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryFilter {
-    pub unit: Option<WorkspaceRef>,
+    pub workspace: Option<WorkspaceRef>,
     /// Only of sources with this name.
     pub source: Option<SourceName>,
     /// Maximum number of runs; the newest are returned.
@@ -153,11 +153,11 @@ impl Store {
     /// When the state cannot be written; then none is claimed.
     pub async fn claim(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         claims: Vec<Claim>,
         now: Timestamp,
     ) -> Result<Vec<Option<i64>>, StoreError> {
-        let unit = unit.clone();
+        let workspace = workspace.clone();
         let process = self.process_lock.as_ref().map(|presence| presence.token().to_owned());
         self.write(move |connection, platform| {
             let mut statement = connection.prepare_cached(
@@ -169,8 +169,8 @@ impl Store {
             for claim in &claims {
                 let claimed = statement.execute(params![
                     platform,
-                    unit.workspace.as_str(),
-                    unit.scope.as_str(),
+                    workspace.workspace.as_str(),
+                    workspace.scope.as_str(),
                     claim.name.as_str(),
                     claim.trigger.as_str(),
                     nanoseconds(claim.firing),
@@ -217,11 +217,11 @@ impl Store {
     /// When the state cannot be written; then none is recorded.
     pub async fn record_skipped(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         spent: Vec<SkippedRun>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let unit = unit.clone();
+        let workspace = workspace.clone();
         self.write(move |connection, platform| {
             let mut statement = connection.prepare_cached(
                 "INSERT INTO runs (platform, workspace, scope, name, trigger, firing, started_at, finished_at,
@@ -231,8 +231,8 @@ impl Store {
             for spent in &spent {
                 statement.execute(params![
                     platform,
-                    unit.workspace.as_str(),
-                    unit.scope.as_str(),
+                    workspace.workspace.as_str(),
+                    workspace.scope.as_str(),
                     spent.name.as_str(),
                     nanoseconds(spent.firing),
                     nanoseconds(now),
@@ -245,11 +245,14 @@ impl Store {
         .await
     }
 
-    /// Returns the newest run of every source of `unit` since it was connected.
+    /// Returns the newest run of every source of `workspace` since it was connected.
     ///
     /// Earlier runs belong to a previous source with the same name.
-    pub async fn last_runs(&self, unit: &WorkspaceRef) -> Result<BTreeMap<SourceName, LastRun>, StoreError> {
-        let (unit, dir) = (unit.clone(), self.dir.clone());
+    pub async fn last_runs(
+        &self,
+        workspace: &WorkspaceRef,
+    ) -> Result<BTreeMap<SourceName, LastRun>, StoreError> {
+        let (workspace, dir) = (workspace.clone(), self.dir.clone());
         self.read(move |connection, platform| {
             let mut roll = ProcessRegistry::new(&dir);
             let mut statement = connection.prepare_cached(
@@ -260,7 +263,7 @@ impl Store {
                  WHERE last.platform = ?1 AND last.workspace = ?2 AND last.scope = ?3
                      AND (owned IS NULL OR last.connection IS coalesce(owned ->> '$.connected_at', 'id:' || (owned ->> '$.id')))",
             )?;
-            let of = [platform, unit.workspace.as_str(), unit.scope.as_str()];
+            let of = [platform, workspace.workspace.as_str(), workspace.scope.as_str()];
             let runs = statement.query_and_then(of, |row| {
                 let run = LastRun {
                     firing: instant(row.get(1)?),
@@ -292,8 +295,8 @@ impl Store {
             )?;
             let of = params![
                 platform,
-                filter.unit.as_ref().map(|unit| unit.workspace.as_str()),
-                filter.unit.as_ref().map(|unit| unit.scope.as_str()),
+                filter.workspace.as_ref().map(|workspace| workspace.workspace.as_str()),
+                filter.workspace.as_ref().map(|workspace| workspace.scope.as_str()),
                 filter.source.as_ref().map(SourceName::as_str),
                 codec::limit(filter.limit),
             ];
@@ -408,7 +411,7 @@ fn read(row: &Row<'_>, roll: &mut ProcessRegistry<'_>) -> Result<RunRecord, DbEr
     let message = if abandoned { Some(PROCESS_ENDED.to_owned()) } else { row.get(10)? };
     Ok(RunRecord {
         run: row.get(0)?,
-        unit: codec::unit(row.get(1)?, row.get(2)?, "runs")?,
+        workspace: codec::workspace_ref(row.get(1)?, row.get(2)?, "runs")?,
         name: codec::name(row.get(3)?, "runs")?,
         trigger: Trigger::parse(&row.get::<_, String>(4)?)?,
         firing: instant(row.get(5)?),

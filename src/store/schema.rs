@@ -72,11 +72,11 @@ const V3: &str = "ALTER TABLE intents ADD COLUMN declared TEXT;";
 /// Commit of the files that were read.
 const V4: &str = "ALTER TABLE journal ADD COLUMN commit_id TEXT;";
 
-/// Normalised units, and compact rows for sources, intents and the journal.
+/// Normalised workspaces, and compact rows for sources, intents and the journal.
 ///
-/// Units are stored once. Sources move to a rowid table, because a row of a kilobyte takes five
+/// Workspaces are stored once. Sources move to a rowid table, because a row of a kilobyte takes five
 /// times its size in a WITHOUT ROWID table. Intents recorded together share a row, with one bit of
-/// `open` for each undecided one. The journal gets an index by unit.
+/// `open` for each undecided one. The journal gets an index by workspace.
 ///
 /// Values that the platform echoed unchanged are stored without a fingerprint; an older program
 /// would take every such source for changed.
@@ -119,7 +119,7 @@ CREATE INDEX mended ON journal (platform, workspace, scope, at) WHERE mends_drif
 const V6: &str =
     "CREATE TABLE quiet (root TEXT NOT NULL PRIMARY KEY, memo TEXT NOT NULL) STRICT, WITHOUT ROWID;";
 
-/// Units found in sync by the last run, and the inputs it used, for each tree.
+/// Workspaces found in sync by the last run, and the inputs it used, for each tree.
 const V7: &str = "
 DROP TABLE quiet;
 CREATE TABLE ground (root TEXT NOT NULL PRIMARY KEY, ground TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -190,7 +190,7 @@ CREATE INDEX batches_by_unit ON batches (unit);
 /// Observed behaviour of the platform.
 ///
 /// Answers to writes that the list does not show yet; sources forgotten after files and list both
-/// lacked them; the time from which a unit's lists are doubted; sources that are synced alone after
+/// lacked them; the time from which a workspace's lists are doubted; sources that are synced alone after
 /// a batch was rejected; the last source that was removed for a replacement and not put back.
 const V10: &str = "
 CREATE TABLE answers (
@@ -224,8 +224,9 @@ INSERT OR IGNORE INTO origins
 
 /// Assigns runs to the source that was connected when they were claimed.
 ///
-/// `connection` is the time of the connect as in the inventory. In `last_runs`, the newest run and the last success
-/// are those of one connection, and the firing is that of the name. The times decide for runs of older versions.
+/// `connection` is the time of the connect as in the inventory. In `last_runs`, the newest run and the last
+/// success are those of one connection, and the firing is that of the name. The times decide for runs of
+/// older versions.
 const V12: &str = "
 ALTER TABLE runs ADD COLUMN connection TEXT;
 ALTER TABLE last_runs ADD COLUMN connection TEXT;
@@ -281,7 +282,8 @@ END;
 
 /// Records replacements in place, and assigns the runs of an adopted source to its id.
 ///
-/// An adopted source has no time of connect; without its id it would share the runs of all adopted ones of its name.
+/// An adopted source has no time of connect; without its id it would share the runs of all adopted ones of
+/// its name.
 const V13: &str = "
 ALTER TABLE journal ADD COLUMN in_place INTEGER NOT NULL DEFAULT 0;
 UPDATE last_runs SET connection = 'id:' || (owned ->> '$.id')

@@ -54,7 +54,8 @@ pub struct Notification {
     pub at: Timestamp,
     /// Display name of the workspace; `None` if all are concerned.
     pub workspace: Option<String>,
-    pub unit: Option<WorkspaceRef>,
+    #[serde(rename = "unit")]
+    pub workspace_ref: Option<WorkspaceRef>,
     pub sources: Vec<String>,
     /// Number of further sources.
     pub more: usize,
@@ -67,7 +68,7 @@ pub(super) struct ReportedState {
     last_snapshot: Option<Arc<Snapshot>>,
     files: bool,
     platform: bool,
-    units: BTreeMap<WorkspaceRef, WorkspaceHealth>,
+    workspaces: BTreeMap<WorkspaceRef, WorkspaceHealth>,
 }
 
 /// Problems of one workspace already reported.
@@ -85,16 +86,17 @@ impl ReportedState {
         let mut notices = Vec::new();
         self.files(now, &mut notices);
         self.platform(now, &mut notices);
-        self.units.retain(|unit, _| now.workspace(unit).is_some());
+        self.workspaces.retain(|workspace, _| now.workspace(workspace).is_some());
         for workspace in &now.workspaces {
-            let before = self.last_snapshot.as_ref().and_then(|seen| seen.workspace(workspace.unit()));
+            let before =
+                self.last_snapshot.as_ref().and_then(|seen| seen.workspace(workspace.workspace_ref()));
             if before.is_some_and(|before| std::ptr::eq(before, workspace.as_ref())) {
                 continue;
             }
-            let mut standing = self.units.remove(workspace.unit()).unwrap_or_default();
+            let mut standing = self.workspaces.remove(workspace.workspace_ref()).unwrap_or_default();
             standing.update(workspace, now.at, &mut notices);
             if standing != WorkspaceHealth::default() {
-                self.units.insert(workspace.unit().clone(), standing);
+                self.workspaces.insert(workspace.workspace_ref().clone(), standing);
             }
         }
         self.last_snapshot = Some(Arc::clone(now));
@@ -145,7 +147,7 @@ fn report_daemon_problem(
             event,
             at,
             workspace: None,
-            unit: None,
+            workspace_ref: None,
             sources: Vec::new(),
             more: 0,
             message,
@@ -258,7 +260,7 @@ fn notice(
         event,
         at,
         workspace: Some(label.to_owned()),
-        unit: Some(workspace.unit().clone()),
+        workspace_ref: Some(workspace.workspace_ref().clone()),
         sources: sources.iter().take(MAX_NAMED).map(|(name, _)| key(name)).collect(),
         more: sources.len().saturating_sub(MAX_NAMED),
         message,

@@ -43,11 +43,11 @@ fn writer_at(url: &str, platform: &Platform) -> ApiWriter {
     ApiWriter::new(&ApiReader::new(settings(url, &platform.token())).unwrap())
 }
 
-fn unit() -> WorkspaceRef {
-    WorkspaceRef { workspace: workspace(), scope: Scope::default() }
+fn workspace_ref() -> WorkspaceRef {
+    WorkspaceRef { workspace: workspace_id(), scope: Scope::default() }
 }
 
-fn workspace() -> WorkspaceId {
+fn workspace_id() -> WorkspaceId {
     WorkspaceId::parse("ws").unwrap()
 }
 

@@ -135,7 +135,7 @@ impl Stage {
     }
 }
 
-fn unit() -> WorkspaceRef {
+fn workspace() -> WorkspaceRef {
     WorkspaceRef { workspace: WorkspaceId::parse("ws").unwrap(), scope: Scope::default() }
 }
 
@@ -157,7 +157,7 @@ fn tree(declared: &[(&str, &str)]) -> DesiredWorkspace {
         at: SourceLocation { file: "ws.toml".into(), line: 1 },
     };
     DesiredWorkspace {
-        unit: unit(),
+        unit: workspace(),
         alias: None,
         policy: Policy { prune: Prune::Owned, max_cleanup: Limit::Percent(100), ..Policy::default() },
         sources: declared.iter().map(source).collect(),
@@ -279,8 +279,12 @@ fn a_sync_cut_anywhere_is_sent_once() {
             trigger: Trigger::Schedule,
             firing: jiff::Timestamp::UNIX_EPOCH,
         };
-        let call =
-            SyncCall { unit: unit(), members: vec![member], options: serde_json::Map::new(), timeout: None };
+        let call = SyncCall {
+            unit: workspace(),
+            members: vec![member],
+            options: serde_json::Map::new(),
+            timeout: None,
+        };
         if let Some(wire) = wire {
             stage.cut(0, wire);
         }
@@ -301,13 +305,13 @@ fn a_schema_cut_anywhere_is_read_again() {
     run(async || {
         let stage = Stage::set(&Semantics::default());
         stage.pass(&[("a", "h1")]).await;
-        let inventory = stage.reconciler.state.inventory(&unit()).await.unwrap();
+        let inventory = stage.reconciler.state.inventory(&workspace()).await.unwrap();
         let id = inventory.managed.values().next().unwrap().id.clone().unwrap();
         let reader = stage.reconciler.writer.reader();
-        let whole = reader.schema(&unit(), &id).await.unwrap();
+        let whole = reader.schema(&workspace(), &id).await.unwrap();
         for wire in cuts(stage.proxy.sizes().last().copied().unwrap()) {
             stage.cut(0, &wire);
-            assert_eq!(reader.schema(&unit(), &id).await.unwrap(), whole, "{wire:?}");
+            assert_eq!(reader.schema(&workspace(), &id).await.unwrap(), whole, "{wire:?}");
         }
     });
 }

@@ -1,18 +1,18 @@
 //! Golden tests of output for terminals, scripts and pull requests.
 //!
-//! The expected output is in `tests/it/report/cases/NAME.*`; `UPDATE=1 cargo test --test it report` rewrites it for
-//! review.
+//! The expected output is in `tests/it/report/cases/NAME.*`; `UPDATE=1 cargo test --test it report` rewrites
+//! it for review.
 
 mod plans;
 
-use plans::{all, applied, everything, huge, in_unit, now, plan_of, quiet};
+use plans::{all, applied, everything, huge, in_workspace, now, plan_of, quiet};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
 use std::sync::Arc;
 use wellspring::plan::{ActionResult, ApplyOutcome, INTERRUPTED, Plan};
 use wellspring::report::{
     MARKDOWN_LIMIT, MARKDOWN_MARKER, Problems, ReportInput, Style, TimeContext, action_line, counts, github,
-    github_below, json, markdown, outcome_line, plan_id, summary_line, text, unit_text,
+    github_below, json, markdown, outcome_line, plan_id, summary_line, text, workspace_text,
 };
 
 /// Compares with the case file, or writes it if `UPDATE` is set.
@@ -100,9 +100,9 @@ fn what_became_of_it_is_told() {
     let (plan, outcomes) = applied();
     check_all("applied", &plan, Some(&outcomes));
     let mut lines = String::new();
-    for (unit, outcome) in plan.workspaces.iter().zip(&outcomes) {
-        for (action, result) in unit.actions.iter().zip(&outcome.results) {
-            lines += &(action_line(unit, action, result, &Style::default()) + "\n");
+    for (workspace, outcome) in plan.workspaces.iter().zip(&outcomes) {
+        for (action, result) in workspace.actions.iter().zip(&outcome.results) {
+            lines += &(action_line(workspace, action, result, &Style::default()) + "\n");
         }
     }
     check("applied-lines.txt", &lines);
@@ -232,7 +232,7 @@ fn a_plan_keeps_its_id_while_it_would_do_the_same() {
     reordered.workspaces.reverse();
     assert_eq!(plan_id(&reordered), id);
     let mut reworded = plan.clone();
-    for action in reworded.workspaces.iter_mut().flat_map(|unit| &mut unit.actions) {
+    for action in reworded.workspaces.iter_mut().flat_map(|workspace| &mut workspace.actions) {
         action.reason.push_str(" indeed");
         action.location = None;
     }
@@ -241,8 +241,8 @@ fn a_plan_keeps_its_id_while_it_would_do_the_same() {
     other.workspaces[0].actions.pop();
     assert_ne!(plan_id(&other), id);
     let mut edited = plan;
-    for unit in &mut edited.workspaces {
-        let desired = Arc::make_mut(&mut unit.desired);
+    for workspace in &mut edited.workspaces {
+        let desired = Arc::make_mut(&mut workspace.desired);
         desired
             .sources
             .iter_mut()
@@ -252,13 +252,13 @@ fn a_plan_keeps_its_id_while_it_would_do_the_same() {
 }
 
 #[test]
-fn a_unit_alone_is_its_block_of_the_whole() {
+fn a_workspace_alone_is_its_block_of_the_whole() {
     let plan = everything();
     let whole = shown(&plan, &verbose());
-    for unit in &plan.workspaces {
-        assert!(whole.contains(&unit_text(unit, here(), &verbose())));
+    for workspace in &plan.workspaces {
+        assert!(whole.contains(&workspace_text(workspace, here(), &verbose())));
     }
-    assert_eq!(unit_text(&quiet().workspaces[0], here(), &Style::default()), "");
+    assert_eq!(workspace_text(&quiet().workspaces[0], here(), &Style::default()), "");
 }
 
 #[test]
@@ -311,7 +311,7 @@ proptest! {
     /// Checks that no name, value or message breaks a format or causes a panic.
     #[test]
     fn no_text_breaks_out_of_its_place(hostile in any::<String>(), other in any::<String>(), width in 0_usize..200) {
-        let plan = in_unit(&hostile, &other);
+        let plan = in_workspace(&hostile, &other);
         let id = plan_id(&plan);
         let view = ReportInput { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
         for verbose in [false, true] {

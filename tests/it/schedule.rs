@@ -14,7 +14,7 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-fn unit(workspace: &str) -> WorkspaceRef {
+fn workspace(workspace: &str) -> WorkspaceRef {
     WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::default() }
 }
 
@@ -40,7 +40,7 @@ fn cron(expression: &str, timezone: &str) -> Schedule {
 }
 
 fn timing_of(when: Schedule) -> CompiledSchedule {
-    CompiledSchedule::compile(&unit("w"), &name("s"), &spec(when)).unwrap()
+    CompiledSchedule::compile(&workspace("w"), &name("s"), &spec(when)).unwrap()
 }
 
 fn at(text: &str) -> Timestamp {
@@ -56,7 +56,7 @@ fn offsets_spread_the_sources_over_the_whole_period() {
     let spec = spec(Schedule::Every(Duration::from_secs(6 * 3600)));
     let mut per_hour: BTreeMap<i64, usize> = BTreeMap::new();
     for number in 0..600 {
-        let timing = CompiledSchedule::compile(&unit("w"), &name(&format!("s{number}")), &spec).unwrap();
+        let timing = CompiledSchedule::compile(&workspace("w"), &name(&format!("s{number}")), &spec).unwrap();
         *per_hour.entry(timing.next_after(seconds(-1)).unwrap().as_second() / HOUR).or_default() += 1;
     }
     assert!(per_hour.len() == 6 && per_hour.values().all(|count| (60..140).contains(count)), "{per_hour:?}");
@@ -64,16 +64,16 @@ fn offsets_spread_the_sources_over_the_whole_period() {
 
 proptest! {
     #[test]
-    fn a_batch_shares_unit_options_and_timeout_and_loses_nobody(
+    fn a_batch_shares_workspace_options_and_timeout_and_loses_nobody(
         kinds in prop::collection::vec((0..2_usize, 0..3_i64, 0..2_u64), 0..60),
         max in 0..9_usize,
     ) {
-        let units = [unit("a"), unit("b")];
+        let workspaces = [workspace("a"), workspace("b")];
         let options: Vec<_> = (0..3)
             .map(|size| serde_json::Map::from_iter([("batch_size".to_owned(), serde_json::json!(size))]))
             .collect();
         let terms = |kind: &(usize, i64, u64)| BatchKey {
-            unit: &units[kind.0],
+            workspace: &workspaces[kind.0],
             options: &options[usize::try_from(kind.1).unwrap()],
             timeout: (kind.2 > 0).then(|| Duration::from_secs(kind.2)),
         };
@@ -103,8 +103,8 @@ proptest! {
         let mut spec = spec(Schedule::Every(Duration::from_secs(period.unsigned_abs())));
         spec.jitter = Duration::from_secs(jitter.unsigned_abs());
         let source = name(&format!("source-{number}"));
-        let timing = CompiledSchedule::compile(&unit("w"), &source, &spec).unwrap();
-        let after_restart = CompiledSchedule::compile(&unit("w"), &source, &spec).unwrap();
+        let timing = CompiledSchedule::compile(&workspace("w"), &source, &spec).unwrap();
+        let after_restart = CompiledSchedule::compile(&workspace("w"), &source, &spec).unwrap();
         let residue = timing.next_after(seconds(0)).unwrap().as_second().rem_euclid(period);
         for moment in moments {
             let (t, next) = (seconds(moment), timing.next_after(seconds(moment)).unwrap());

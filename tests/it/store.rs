@@ -20,7 +20,7 @@ mod runs;
 
 const PLATFORM: &str = "https://platform.example/api/v1";
 
-fn unit(workspace: &str) -> WorkspaceRef {
+fn workspace(workspace: &str) -> WorkspaceRef {
     WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::default() }
 }
 
@@ -125,24 +125,24 @@ fn scheduled(source: &str, firing: Timestamp) -> Claim {
 }
 
 fn all_runs() -> HistoryFilter {
-    HistoryFilter { unit: None, source: None, limit: 100 }
+    HistoryFilter { workspace: None, source: None, limit: 100 }
 }
 
 fn all_rows() -> JournalFilter {
-    JournalFilter { unit: None, source: None, since: None, limit: 100 }
+    JournalFilter { workspace: None, source: None, since: None, limit: 100 }
 }
 
 #[tokio::test]
 async fn what_is_recorded_is_there_after_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let numbers = state.record_intents(&unit("a"), &[intent("x"), intent("y")], at(1)).await.unwrap();
-    state.commit(&unit("a"), vec![own("crm"), StoreChange::CloseIntent(numbers[0])]).await.unwrap();
+    let numbers = state.record_intents(&workspace("a"), &[intent("x"), intent("y")], at(1)).await.unwrap();
+    state.commit(&workspace("a"), vec![own("crm"), StoreChange::CloseIntent(numbers[0])]).await.unwrap();
     let key = state.key().id().to_owned();
     drop(state);
 
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let inventory = state.inventory(&unit("a")).await.unwrap();
+    let inventory = state.inventory(&workspace("a")).await.unwrap();
     let StoreChange::Manage(source, expected) = own("crm") else { panic!() };
     assert_eq!(inventory.managed[&source], expected);
     assert_eq!(inventory.intents.len(), 1);
@@ -150,7 +150,7 @@ async fn what_is_recorded_is_there_after_reopening() {
     assert_eq!((open.number, &open.name, open.recorded_at), (numbers[1], &name("y"), at(1)));
     assert_eq!(open.before, intent("y").before);
     assert_eq!(state.key().id(), key);
-    assert_eq!(state.units().await.unwrap(), [unit("a")]);
+    assert_eq!(state.workspaces().await.unwrap(), [workspace("a")]);
 }
 
 /// The number and size of the intents leads to compression.
@@ -164,14 +164,14 @@ async fn many_intents_recorded_together_are_there_after_reopening_until_each_is_
         NewIntent { kind: IntentKind::Connect(Arc::new(applied)), ..intent(&format!("s{n}")) }
     };
     let intents: Vec<NewIntent> = (0..100).map(connect).collect();
-    let numbers = state.record_intents(&unit("a"), &intents, at(1)).await.unwrap();
+    let numbers = state.record_intents(&workspace("a"), &intents, at(1)).await.unwrap();
     let closed: Vec<StoreChange> =
         numbers[..70].iter().map(|number| StoreChange::CloseIntent(*number)).collect();
-    state.commit(&unit("a"), closed).await.unwrap();
+    state.commit(&workspace("a"), closed).await.unwrap();
     drop(state);
 
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let open = state.inventory(&unit("a")).await.unwrap().intents;
+    let open = state.inventory(&workspace("a")).await.unwrap().intents;
     assert!(open.keys().eq(&numbers[70..]));
     for (open, intent) in open.values().zip(&intents[70..]) {
         assert_eq!((&open.name, &open.kind), (&intent.name, &intent.kind));
@@ -183,14 +183,14 @@ async fn platforms_workspaces_and_scopes_are_kept_apart() {
     let dir = tempfile::tempdir().unwrap();
     let here = Store::open(dir.path(), PLATFORM).unwrap();
     let there = Store::open(dir.path(), "https://other.example").unwrap();
-    here.commit(&unit("a"), vec![own("crm")]).await.unwrap();
-    let scoped = WorkspaceRef { scope: Scope::parse("organization").unwrap(), ..unit("a") };
+    here.commit(&workspace("a"), vec![own("crm")]).await.unwrap();
+    let scoped = WorkspaceRef { scope: Scope::parse("organization").unwrap(), ..workspace("a") };
     assert!(here.inventory(&scoped).await.unwrap().managed.is_empty());
-    assert!(here.inventory(&unit("b")).await.unwrap().managed.is_empty());
-    assert!(there.inventory(&unit("a")).await.unwrap().managed.is_empty());
-    assert!(there.units().await.unwrap().is_empty());
-    there.commit(&unit("a"), vec![StoreChange::Unmanage(name("crm"))]).await.unwrap();
-    assert_eq!(here.inventory(&unit("a")).await.unwrap().managed.len(), 1);
+    assert!(here.inventory(&workspace("b")).await.unwrap().managed.is_empty());
+    assert!(there.inventory(&workspace("a")).await.unwrap().managed.is_empty());
+    assert!(there.workspaces().await.unwrap().is_empty());
+    there.commit(&workspace("a"), vec![StoreChange::Unmanage(name("crm"))]).await.unwrap();
+    assert_eq!(here.inventory(&workspace("a")).await.unwrap().managed.len(), 1);
 }
 
 #[tokio::test]
@@ -198,19 +198,19 @@ async fn a_commit_with_a_failing_change_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
     let changes = vec![own("crm"), journalled(entry("crm", at(0))), StoreChange::CloseIntent(99)];
-    let error = state.commit(&unit("a"), changes).await.unwrap_err();
+    let error = state.commit(&workspace("a"), changes).await.unwrap_err();
     assert!(matches!(error, StoreError::NoSuchIntent(99)), "{error}");
-    assert!(state.inventory(&unit("a")).await.unwrap().managed.is_empty());
+    assert!(state.inventory(&workspace("a")).await.unwrap().managed.is_empty());
     assert!(state.journal(all_rows()).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn an_intent_of_another_unit_cannot_be_closed() {
+async fn an_intent_of_another_workspace_cannot_be_closed() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let numbers = state.record_intents(&unit("a"), &[intent("x")], at(0)).await.unwrap();
-    assert!(state.commit(&unit("b"), vec![StoreChange::CloseIntent(numbers[0])]).await.is_err());
-    assert_eq!(state.inventory(&unit("a")).await.unwrap().intents.len(), 1);
+    let numbers = state.record_intents(&workspace("a"), &[intent("x")], at(0)).await.unwrap();
+    assert!(state.commit(&workspace("b"), vec![StoreChange::CloseIntent(numbers[0])]).await.is_err());
+    assert_eq!(state.inventory(&workspace("a")).await.unwrap().intents.len(), 1);
 }
 
 #[tokio::test]
@@ -221,12 +221,12 @@ async fn what_would_not_come_back_as_it_went_in_is_refused() {
     for value in [ConfigValue::Float(f64::INFINITY), deep] {
         let odd = owned("odd", definition([("odd", value)]));
         let error = state
-            .commit(&unit("a"), vec![StoreChange::Manage(name("odd"), Arc::new(odd))])
+            .commit(&workspace("a"), vec![StoreChange::Manage(name("odd"), Arc::new(odd))])
             .await
             .unwrap_err();
         assert!(matches!(error, StoreError::Unstorable { .. }), "{error}");
     }
-    assert!(state.inventory(&unit("a")).await.unwrap().managed.is_empty());
+    assert!(state.inventory(&workspace("a")).await.unwrap().managed.is_empty());
 }
 
 #[test]
@@ -253,8 +253,8 @@ fn any_definition_comes_back_as_it_went_in() {
         let source = owned("any", definition([("any", value)]));
         let change = StoreChange::Manage(name("any"), Arc::new(source.clone()));
         let back = runtime.block_on(async {
-            state.commit(&unit("a"), vec![change]).await.unwrap();
-            state.inventory(&unit("a")).await.unwrap()
+            state.commit(&workspace("a"), vec![change]).await.unwrap();
+            state.inventory(&workspace("a")).await.unwrap()
         });
         assert_eq!(*back.managed[&name("any")], source);
     });
@@ -264,15 +264,15 @@ fn any_definition_comes_back_as_it_went_in() {
 async fn how_a_platform_takes_a_taken_name_is_remembered_for_that_platform() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let upserts = async |state: &Store| state.plan_context(&unit("w"), at(0)).await.unwrap().upserts;
+    let upserts = async |state: &Store| state.plan_context(&workspace("w"), at(0)).await.unwrap().upserts;
     assert!(!upserts(&state).await);
-    state.commit(&unit("w"), vec![StoreChange::Upserts(true)]).await.unwrap();
+    state.commit(&workspace("w"), vec![StoreChange::Upserts(true)]).await.unwrap();
     let elsewhere = Store::open(dir.path(), "https://other.example").unwrap();
     assert!(!upserts(&elsewhere).await);
     drop(state);
     let state = Store::open(dir.path(), PLATFORM).unwrap();
     assert!(upserts(&state).await);
-    state.commit(&unit("w"), vec![StoreChange::Upserts(false)]).await.unwrap();
+    state.commit(&workspace("w"), vec![StoreChange::Upserts(false)]).await.unwrap();
     assert!(!upserts(&state).await);
 }
 
@@ -283,27 +283,28 @@ async fn removals_are_counted_from_the_journal() {
     let failed = JournalEntry { outcome: ActionOutcome::Failed, ..entry("d", at(100)) };
     let replaced = JournalEntry { removal: false, mends_drift: true, ..entry("e", at(100)) };
     let rows = [entry("a", at(0)), entry("b", at(50)), entry("c", at(100)), failed, replaced.clone()];
-    state.commit(&unit("a"), rows.into_iter().map(journalled).collect()).await.unwrap();
-    let remembered = async |workspace, since| state.plan_context(&unit(workspace), since).await.unwrap();
+    state.commit(&workspace("a"), rows.into_iter().map(journalled).collect()).await.unwrap();
+    let remembered = async |name, since| state.plan_context(&workspace(name), since).await.unwrap();
     assert_eq!(remembered("a", at(50)).await.recent_removals, 2);
     assert_eq!(remembered("b", at(0)).await.recent_removals, 0);
     assert_eq!(remembered("a", at(0)).await.drift_corrections, [(name("e"), "cleanup".to_owned(), at(100))]);
     let journal = state.journal(JournalFilter { since: Some(at(50)), limit: 2, ..all_rows() }).await.unwrap();
     assert_eq!(journal.len(), 2);
     assert_eq!(journal[0].entry, replaced);
-    assert_eq!(journal[0].unit, unit("a"));
+    assert_eq!(journal[0].workspace, workspace("a"));
 }
 
 #[tokio::test]
 async fn a_root_is_remembered_as_it_was_last_read() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let first = vec![("a.toml".to_owned(), vec![unit("a"), unit("b")]), ("b.toml".to_owned(), vec![])];
+    let first =
+        vec![("a.toml".to_owned(), vec![workspace("a"), workspace("b")]), ("b.toml".to_owned(), vec![])];
     state.record_files("/tree", first).await.unwrap();
-    state.record_files("/other", vec![("c.toml".to_owned(), vec![unit("c")])]).await.unwrap();
-    state.record_files("/tree", vec![("a.toml".to_owned(), vec![unit("b")])]).await.unwrap();
+    state.record_files("/other", vec![("c.toml".to_owned(), vec![workspace("c")])]).await.unwrap();
+    state.record_files("/tree", vec![("a.toml".to_owned(), vec![workspace("b")])]).await.unwrap();
     let files = state.files("/tree").await.unwrap();
-    assert_eq!(files, BTreeMap::from([("a.toml".to_owned(), vec![unit("b")])]));
+    assert_eq!(files, BTreeMap::from([("a.toml".to_owned(), vec![workspace("b")])]));
     assert_eq!(state.files("/other").await.unwrap().len(), 1);
     assert!(state.files("/never").await.unwrap().is_empty());
 }
@@ -313,10 +314,10 @@ async fn a_quarantine_holds_until_it_is_released() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
     let held = QuarantineEntry { since: at(0), reason: "undone twice".into(), definition_hash: "m1".into() };
-    state.commit(&unit("a"), vec![StoreChange::Quarantine(name("crm"), held.clone())]).await.unwrap();
-    assert_eq!(state.quarantined(&unit("a")).await.unwrap(), BTreeMap::from([(name("crm"), held)]));
-    state.commit(&unit("a"), vec![StoreChange::Release(name("crm"))]).await.unwrap();
-    assert!(state.quarantined(&unit("a")).await.unwrap().is_empty());
+    state.commit(&workspace("a"), vec![StoreChange::Quarantine(name("crm"), held.clone())]).await.unwrap();
+    assert_eq!(state.quarantined(&workspace("a")).await.unwrap(), BTreeMap::from([(name("crm"), held)]));
+    state.commit(&workspace("a"), vec![StoreChange::Release(name("crm"))]).await.unwrap();
+    assert!(state.quarantined(&workspace("a")).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -324,26 +325,29 @@ async fn a_workspace_has_one_writer() {
     let dir = tempfile::tempdir().unwrap();
     let first = Store::open(dir.path(), PLATFORM).unwrap();
     let second = Store::open(dir.path(), PLATFORM).unwrap();
-    let lock = first.lock(&unit("a"), "run").unwrap();
-    let Err(LockError::Held { held_by: by }) = second.lock(&unit("a"), "apply") else {
+    let lock = first.lock(&workspace("a"), "run").unwrap();
+    let Err(LockError::Held { held_by: by }) = second.lock(&workspace("a"), "apply") else {
         panic!("locked twice")
     };
     assert_eq!(by, format!("pid {} (run)", std::process::id()));
-    let _other = second.lock(&unit("b"), "apply").unwrap();
+    let _other = second.lock(&workspace("b"), "apply").unwrap();
     drop(lock);
-    let _lock = second.lock(&unit("a"), "apply").unwrap();
+    let _lock = second.lock(&workspace("a"), "apply").unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_writer_waits_as_long_as_it_was_told() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let lock = state.lock(&unit("a"), "run").unwrap();
+    let lock = state.lock(&workspace("a"), "run").unwrap();
     let wait = Duration::from_secs(5);
-    assert!(matches!(state.lock_with_timeout(&unit("a"), "apply", wait).await, Err(LockError::Held { .. })));
+    assert!(matches!(
+        state.lock_with_timeout(&workspace("a"), "apply", wait).await,
+        Err(LockError::Held { .. })
+    ));
     let second = state.clone();
     let waiting =
-        tokio::spawn(async move { second.lock_with_timeout(&unit("a"), "apply", wait).await.is_ok() });
+        tokio::spawn(async move { second.lock_with_timeout(&workspace("a"), "apply", wait).await.is_ok() });
     tokio::task::yield_now().await;
     drop(lock);
     assert!(waiting.await.unwrap());

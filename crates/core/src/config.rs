@@ -1,7 +1,7 @@
 //! Parses the files into the desired state and diagnostics.
 //!
-//! Invariant: pure; texts and variables are arguments. A file with an error contributes nothing and is listed in
-//! [`Desired::broken`]; the other files are used.
+//! Invariant: pure; texts and variables are arguments. A file with an error contributes nothing and is listed
+//! in [`Desired::broken`]; the other files are used.
 
 mod assemble;
 mod cache;
@@ -107,7 +107,7 @@ pub struct ParseSettings {
 /// The order is arbitrary, and calls may run in parallel.
 pub type Parallel<'s> = &'s dyn Fn(usize, &(dyn Fn(usize) + Sync));
 
-/// Function that wraps a unit for storage.
+/// Function that wraps a workspace for storage.
 type CompressFn = fn(Arc<DesiredWorkspace>) -> CompressedWorkspace;
 
 /// Parses the files, given in any order.
@@ -123,8 +123,8 @@ pub fn read(files: &[SourceFile<'_>], variable: &dyn Fn(&str) -> Option<String>)
 
 /// Like [`read`], using the results of an earlier load.
 ///
-/// Every file must have its text, or the reason why it has none. Parsing is distributed by `spread`; units
-/// are not compressed.
+/// Every file must have its text, or the reason why it has none. Parsing is distributed by `spread`;
+/// workspaces are not compressed.
 #[must_use]
 pub fn read_with_cache(
     files: &[CachedFileText<'_>],
@@ -137,7 +137,7 @@ pub fn read_with_cache(
         .expect("no text is missing")
 }
 
-/// Like [`read_with_cache`], but compresses units and uses cached files.
+/// Like [`read_with_cache`], but compresses workspaces and uses cached files.
 ///
 /// A file with a known digest needs no text.
 ///
@@ -149,7 +149,7 @@ pub fn read_compressed(
     known: &ParseCache,
     spread: Parallel<'_>,
 ) -> Result<(ParsedTree, ParseCache), NeedsText> {
-    /// Maximum number of changed files for which units stay decompressed at first.
+    /// Maximum number of changed files for which workspaces stay decompressed at first.
     ///
     /// A user is probably waiting for the result.
     const MAX_INTERACTIVE_FILES: usize = 8;
@@ -195,7 +195,7 @@ fn read_keeping(
             reading.desired.platform.clone_from(&settings.platform);
             reading.desired.owner.clone_from(&settings.owner);
             reading.setup.settle = settings.settle;
-            reading.setup.aliases = settings.units();
+            reading.setup.aliases = settings.workspaces();
             reading.setup.files = settings.files.as_ref().map(Patterns::texts);
             (learned.files, learned.workspaces) = read.cache;
         }

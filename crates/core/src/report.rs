@@ -51,7 +51,7 @@ pub use status::{
 };
 pub use summary::{Summary, counts, outcome_line, summary_line};
 pub use table::table;
-pub use text::{problems_text, text, unit_text};
+pub use text::{problems_text, text, workspace_text};
 
 use crate::plan::{ApplyOutcome, Plan};
 use jiff::Timestamp;
@@ -81,7 +81,7 @@ impl Default for Style {
 pub struct ReportInput<'a> {
     /// Plan to show.
     pub plan: &'a Plan,
-    /// Results by unit in the plan's order; `None` if nothing was applied.
+    /// Results by workspace in the plan's order; `None` if nothing was applied.
     pub outcomes: Option<&'a [ApplyOutcome]>,
     /// Time from which the next firings are computed.
     pub now: Timestamp,
@@ -119,7 +119,7 @@ impl<'a> ReportInput<'a> {
         TimeContext { now: self.now, zone: self.local }
     }
 
-    /// Returns the result of the unit at `index`.
+    /// Returns the result of the workspace at `index`.
     fn outcome(&self, index: usize) -> Option<&'a ApplyOutcome> {
         self.outcomes.and_then(|outcomes| outcomes.get(index))
     }

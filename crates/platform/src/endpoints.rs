@@ -27,7 +27,7 @@ pub(super) async fn connect(
     workspace: String,
     fields: &BodyFields,
 ) -> Result<ApiResponse, ApiResponse> {
-    let unit = unit(workspace, fields)?;
+    let workspace = workspace_key(workspace, fields)?;
     let Some(Value::Array(sources)) = fields.get("sources") else {
         return Err(ApiResponse::unprocessable("\"sources\" must be an array of sources"));
     };
@@ -49,7 +49,7 @@ pub(super) async fn connect(
             .with_data(json!({ "connected_sources": [], "errors": errors })));
     }
     let connected = on_storage(core, move |core| {
-        let ids = match core.catalogue.connect(&unit, &definitions, core.on_conflict, &now())? {
+        let ids = match core.catalogue.connect(&workspace, &definitions, core.on_conflict, &now())? {
             Connected::All(ids) => ids,
             Connected::NameTaken(name) => return Ok(Err(name)),
         };
@@ -78,8 +78,8 @@ pub(super) async fn list(
     workspace: String,
     fields: &BodyFields,
 ) -> Result<ApiResponse, ApiResponse> {
-    let unit = unit(workspace, fields)?;
-    let sources = on_storage(core, move |core| core.catalogue.list(&unit)).await?;
+    let workspace = workspace_key(workspace, fields)?;
+    let sources = on_storage(core, move |core| core.catalogue.list(&workspace)).await?;
     let rows: Vec<_> = sources.iter().map(list_row).collect();
     Ok(ApiResponse::success(sources_of(rows.len()), rows.into()))
 }
@@ -90,13 +90,13 @@ pub(super) async fn sync(
     workspace: String,
     fields: &BodyFields,
 ) -> Result<ApiResponse, ApiResponse> {
-    let unit = unit(workspace, fields)?;
+    let workspace = workspace_key(workspace, fields)?;
     let options = SyncOptions::read(fields.get("sync_options")).map_err(ApiResponse::unprocessable)?;
-    let ids = named_or_all(core, &unit, fields).await?;
+    let ids = named_or_all(core, &workspace, fields).await?;
     let mut tasks = JoinSet::new();
     for (place, id) in ids.into_iter().enumerate() {
-        let (core, unit, options) = (Arc::clone(core), unit.clone(), options.clone());
-        tasks.spawn(async move { (place, sync_one(core, unit, id, options).await) });
+        let (core, workspace, options) = (Arc::clone(core), workspace.clone(), options.clone());
+        tasks.spawn(async move { (place, sync_one(core, workspace, id, options).await) });
     }
     let mut outcomes = BTreeMap::new();
     while let Some(task) = tasks.join_next().await {
@@ -112,10 +112,10 @@ pub(super) async fn cleanup(
     workspace: String,
     fields: &BodyFields,
 ) -> Result<ApiResponse, ApiResponse> {
-    let unit = unit(workspace, fields)?;
-    let mut ids = named_or_all(core, &unit, fields).await?;
+    let workspace = workspace_key(workspace, fields)?;
+    let mut ids = named_or_all(core, &workspace, fields).await?;
     let asked = ids.len();
-    let of = unit.clone();
+    let of = workspace.clone();
     let known = on_storage(core, move |core| core.catalogue.list(&of)).await?;
     let known: BTreeSet<_> = known.into_iter().map(|source| source.id).collect();
     ids.retain(|id| known.contains(id));
@@ -123,7 +123,7 @@ pub(super) async fn cleanup(
     ids.sort();
     // Stop running syncs, whose rows would be removed at once.
     for id in &ids {
-        if let Some((_, stop)) = core.syncing().get(id).filter(|(of, _)| *of == unit) {
+        if let Some((_, stop)) = core.syncing().get(id).filter(|(of, _)| *of == workspace) {
             stop.send_replace(Some(Stop::Cleanup));
         }
     }
@@ -133,7 +133,7 @@ pub(super) async fn cleanup(
     }
     let removed = on_storage(core, move |core| {
         let _held = held;
-        let removed = core.catalogue.remove(&unit, &ids)?;
+        let removed = core.catalogue.remove(&workspace, &ids)?;
         for id in &removed {
             core.store.remove_rows(id)?;
         }
@@ -173,12 +173,12 @@ pub(super) async fn schema(
     workspace: String,
     fields: &BodyFields,
 ) -> Result<ApiResponse, ApiResponse> {
-    let unit = unit(workspace, fields)?;
+    let workspace = workspace_key(workspace, fields)?;
     let id = fields.get("source_id").and_then(Value::as_str).filter(|id| !id.is_empty());
     let id = id.ok_or_else(|| ApiResponse::unprocessable("\"source_id\" is missing"))?.to_owned();
     let found = on_storage(core, {
         let id = id.clone();
-        move |core| core.catalogue.source(&unit, &id)
+        move |core| core.catalogue.source(&workspace, &id)
     });
     let source = found.await?.ok_or_else(|| {
         ApiResponse::refused(StatusCode::NOT_FOUND, "there is no source with this id in this scope")
@@ -194,7 +194,7 @@ pub(super) async fn schema(
     })
 }
 
-pub(super) fn unit(workspace: String, fields: &BodyFields) -> Result<WorkspaceKey, ApiResponse> {
+pub(super) fn workspace_key(workspace: String, fields: &BodyFields) -> Result<WorkspaceKey, ApiResponse> {
     Ok(WorkspaceKey { workspace, scope: scope(fields.get("scope")).map_err(ApiResponse::unprocessable)? })
 }
 
@@ -230,34 +230,34 @@ pub(super) fn list_row(source: &RegisteredSource) -> Value {
 
 async fn named_or_all(
     core: &Arc<PlatformCore>,
-    unit: &WorkspaceKey,
+    workspace: &WorkspaceKey,
     fields: &BodyFields,
 ) -> Result<Vec<String>, ApiResponse> {
     if let Some(ids) = source_ids(fields.get("source_ids")).map_err(ApiResponse::unprocessable)? {
         return Ok(ids);
     }
-    let unit = unit.clone();
-    let sources = on_storage(core, move |core| core.catalogue.list(&unit)).await?;
+    let workspace = workspace.clone();
+    let sources = on_storage(core, move |core| core.catalogue.list(&workspace)).await?;
     Ok(sources.into_iter().map(|source| source.id).collect())
 }
 
 async fn sync_one(
     core: Arc<PlatformCore>,
-    unit: WorkspaceKey,
+    workspace: WorkspaceKey,
     id: String,
     options: SyncOptions,
 ) -> Result<SyncOutcome, ApiResponse> {
     // Lock the source first: waiting for a source must not block a worker.
     let held = core.lock_source(&id).await;
     let worker = Arc::clone(&core.workers).acquire_owned().await.map_err(|_| internal_error())?;
-    let syncing = SyncInProgress::begin(&core, &unit, &id);
+    let syncing = SyncInProgress::begin(&core, &workspace, &id);
     let reach = core.reach.with_limits(syncing.stop.subscribe());
     on_storage(&core, {
-        let (unit, id) = (unit.clone(), id.clone());
+        let (workspace, id) = (workspace.clone(), id.clone());
         move |core| {
             // Held until the work ends, even if the client has disconnected.
             let _held = (held, worker);
-            sync::sync(core, &unit, &id, &options, &reach)
+            sync::sync(core, &workspace, &id, &options, &reach)
         }
     })
     .await

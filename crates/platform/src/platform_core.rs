@@ -15,7 +15,7 @@ use super::{AddressConflict, NameConflict};
 /// Maximum number of sources read at once; others wait.
 const MAX_CONCURRENT_READS: usize = 8;
 
-/// Running syncs by source id, with the unit and the stop signal.
+/// Running syncs by source id, with the workspace and the stop signal.
 type RequestsInFlight = BTreeMap<String, (WorkspaceKey, watch::Sender<Option<Stop>>)>;
 
 /// State shared by the endpoints.
@@ -77,9 +77,9 @@ pub(super) struct SyncInProgress<'c> {
 }
 
 impl<'c> SyncInProgress<'c> {
-    pub(super) fn begin(core: &'c PlatformCore, unit: &WorkspaceKey, id: &'c str) -> Self {
+    pub(super) fn begin(core: &'c PlatformCore, workspace: &WorkspaceKey, id: &'c str) -> Self {
         let stop = watch::Sender::new(None);
-        core.syncing().insert(id.to_owned(), (unit.clone(), stop.clone()));
+        core.syncing().insert(id.to_owned(), (workspace.clone(), stop.clone()));
         Self { core, id, stop }
     }
 }

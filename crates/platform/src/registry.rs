@@ -84,7 +84,7 @@ impl Registry {
     /// rejected.
     pub(super) fn connect(
         &self,
-        unit: &WorkspaceKey,
+        workspace: &WorkspaceKey,
         definitions: &[SourceSpec],
         taken: NameConflict,
         now: &str,
@@ -106,14 +106,14 @@ impl Registry {
                 "SELECT EXISTS (SELECT 1 FROM source WHERE workspace = ?1 AND scope = ?2 AND name = ?3)",
             )?;
             for definition in definitions {
-                let name = [&unit.workspace, &unit.scope, &definition.name];
+                let name = [&workspace.workspace, &workspace.scope, &definition.name];
                 if taken == NameConflict::Refuse && known.query_row(name, |row| row.get(0))? {
                     return Ok(Connected::NameTaken(definition.name.clone()));
                 }
                 let values = params![
                     format!("src_{}", random_hex()),
-                    unit.workspace,
-                    unit.scope,
+                    workspace.workspace,
+                    workspace.scope,
                     definition.name,
                     definition.kind,
                     definition.connection_config.to_string(),
@@ -128,35 +128,39 @@ impl Registry {
     }
 
     /// Returns the sources of a workspace and scope, sorted by name.
-    pub(super) fn list(&self, unit: &WorkspaceKey) -> Result<Vec<RegisteredSource>, PlatformError> {
+    pub(super) fn list(&self, workspace: &WorkspaceKey) -> Result<Vec<RegisteredSource>, PlatformError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM source WHERE workspace = ?1 AND scope = ?2 ORDER BY name"
         ))?;
-        let sources = query.query_map([&unit.workspace, &unit.scope], read_source)?;
+        let sources = query.query_map([&workspace.workspace, &workspace.scope], read_source)?;
         Ok(sources.collect::<Result<_, _>>()?)
     }
 
     pub(super) fn source(
         &self,
-        unit: &WorkspaceKey,
+        workspace: &WorkspaceKey,
         id: &str,
     ) -> Result<Option<RegisteredSource>, PlatformError> {
         let connection = self.lock();
         let mut query = connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM source WHERE workspace = ?1 AND scope = ?2 AND id = ?3"
         ))?;
-        Ok(query.query_row([&unit.workspace, &unit.scope, id], read_source).optional()?)
+        Ok(query.query_row([&workspace.workspace, &workspace.scope, id], read_source).optional()?)
     }
 
     /// Removes sources in one transaction and returns the ids of those that existed.
-    pub(super) fn remove(&self, unit: &WorkspaceKey, ids: &[String]) -> Result<Vec<String>, PlatformError> {
+    pub(super) fn remove(
+        &self,
+        workspace: &WorkspaceKey,
+        ids: &[String],
+    ) -> Result<Vec<String>, PlatformError> {
         let connection = self.lock();
         let change = connection.unchecked_transaction()?;
         let mut removed = Vec::new();
         for id in ids {
             let sql = "DELETE FROM source WHERE workspace = ?1 AND scope = ?2 AND id = ?3";
-            if change.prepare_cached(sql)?.execute([&unit.workspace, &unit.scope, id])? > 0 {
+            if change.prepare_cached(sql)?.execute([&workspace.workspace, &workspace.scope, id])? > 0 {
                 removed.push(id.clone());
             }
         }

@@ -34,12 +34,12 @@ pub(super) enum SyncOutcome {
 /// The caller holds the lock of the source, so that no other sync or cleanup of it is running.
 pub(super) fn sync(
     core: &PlatformCore,
-    unit: &WorkspaceKey,
+    workspace: &WorkspaceKey,
     id: &str,
     options: &SyncOptions,
     reach: &ConnectorContext,
 ) -> Result<SyncOutcome, PlatformError> {
-    let Some(source) = core.catalogue.source(unit, id)? else {
+    let Some(source) = core.catalogue.source(workspace, id)? else {
         return Ok(SyncOutcome::Gone { id: id.to_owned() });
     };
     let started = now();

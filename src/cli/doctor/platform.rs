@@ -75,15 +75,15 @@ pub(super) async fn all(
 }
 
 async fn ask(settings: &Settings, reading: &LoadedConfig, reader: &ApiReader, name: &str) -> Vec<Finding> {
-    let units: Vec<_> = reading.desired.workspaces.iter().take(MAX_LISTED_WORKSPACES).collect();
-    if units.is_empty() {
+    let workspaces: Vec<_> = reading.desired.workspaces.iter().take(MAX_LISTED_WORKSPACES).collect();
+    if workspaces.is_empty() {
         return vec![Finding::skipped("platform", "no workspace is declared")];
     }
     let secrets = Arc::new(settings.secrets());
     let mut rows = Vec::new();
     let mut refused: Vec<(&WorkspaceRef, RemoteError)> = Vec::new();
     let started = Instant::now();
-    for desired in &units {
+    for desired in &workspaces {
         let (asked, secrets) = (Arc::clone(desired), Arc::clone(&secrets));
         reader.register_secrets(&desired.unit, move || resolved(&asked.open(), &secrets));
         match reader.list(&desired.unit).await {
@@ -97,10 +97,10 @@ async fn ask(settings: &Settings, reading: &LoadedConfig, reader: &ApiReader, na
             }
         }
     }
-    let each = started.elapsed() / u32::try_from(units.len()).unwrap_or(u32::MAX);
+    let each = started.elapsed() / u32::try_from(workspaces.len()).unwrap_or(u32::MAX);
     let mut findings = vec![match refused.first() {
         None => {
-            let many = humanize::count(units.len(), "workspace");
+            let many = humanize::count(workspaces.len(), "workspace");
             Finding::good("platform", format!("{name} lists {many}, in {} each", humanize::duration(each)))
         }
         Some((_, error)) => {

@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 #[derive(Default)]
 pub(in crate::cli) struct Log {
     reports: Reports,
-    /// The current or last pass of each unit.
+    /// The current or last pass of each workspace.
     pass_ids: Mutex<BTreeMap<WorkspaceRef, PassId>>,
     errors: AtomicBool,
     was_unreadable: AtomicBool,
@@ -29,8 +29,8 @@ pub(in crate::cli) struct Log {
 }
 
 impl Log {
-    fn pass(&self, unit: &WorkspaceRef) -> Option<String> {
-        self.pass_ids.lock().ok().and_then(|ids| ids.get(unit).map(ToString::to_string))
+    fn pass(&self, workspace: &WorkspaceRef) -> Option<String> {
+        self.pass_ids.lock().ok().and_then(|ids| ids.get(workspace).map(ToString::to_string))
     }
 }
 
@@ -79,11 +79,11 @@ impl Reporter for Log {
         }
     }
 
-    fn pass_started(&self, unit: &WorkspaceRef, pass: &PassId) {
+    fn pass_started(&self, workspace: &WorkspaceRef, pass: &PassId) {
         if let Ok(mut ids) = self.pass_ids.lock() {
-            ids.insert(unit.clone(), pass.clone());
+            ids.insert(workspace.clone(), pass.clone());
         }
-        debug!(workspace = %unit, pass = pass.as_str(), "pass begins");
+        debug!(workspace = %workspace, pass = pass.as_str(), "pass begins");
     }
 
     fn plan_ready(&self, plan: &WorkspacePlan, dry_run: bool) {
@@ -197,17 +197,17 @@ impl Reporter for Log {
         debug!(workspace = %call.unit, sources = call.members.len(), "sync started");
     }
 
-    fn sync_ended(&self, unit: Option<&DesiredWorkspace>, synced: &[SyncResult]) {
-        let Some(unit) = unit else { return };
-        let workspace = unit.label();
-        match self.reports.new_sync_outage(&unit.unit, synced) {
+    fn sync_ended(&self, desired: Option<&DesiredWorkspace>, synced: &[SyncResult]) {
+        let Some(desired) = desired else { return };
+        let workspace = desired.label();
+        match self.reports.new_sync_outage(&desired.unit, synced) {
             Some(SyncOutage::First { why, sources }) => error!(workspace, sources, "syncs failed: {why}"),
             Some(SyncOutage::OfOthers { why }) => error!("syncs of {SAME_FAILURE_NOTE}: {why}"),
             None => {}
         }
         for synced in synced {
             let source = &synced.key;
-            let (news, failure) = self.reports.sync_news(&unit.unit, synced);
+            let (news, failure) = self.reports.sync_news(&desired.unit, synced);
             let (count, message) = (news.count(), escape::terminal_line(failure.unwrap_or_default()));
             match synced.outcome {
                 RunOutcome::Done => info!(workspace, %source, records = synced.records, "synced"),

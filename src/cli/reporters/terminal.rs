@@ -89,7 +89,7 @@ impl Reporter for Terminal {
         let anything = !plan.actions.is_empty();
         let standing = plan.error.is_some() || !plan.withheld.is_empty() || !plan.unmanaged.is_empty();
         if anything || standing {
-            let text = report::unit_text(plan, output::here(), &self.style);
+            let text = report::workspace_text(plan, output::here(), &self.style);
             output::print(&format!("\n{text}"));
         } else {
             let count = humanize::count(plan.unchanged.len(), "source");
@@ -128,12 +128,12 @@ impl Reporter for Terminal {
 
     fn sync_started(&self, _: &SyncCall) {}
 
-    fn sync_ended(&self, unit: Option<&DesiredWorkspace>, synced: &[SyncResult]) {
-        let Some(unit) = unit else { return };
-        match self.reports.new_sync_outage(&unit.unit, synced) {
+    fn sync_ended(&self, desired: Option<&DesiredWorkspace>, synced: &[SyncResult]) {
+        let Some(desired) = desired else { return };
+        match self.reports.new_sync_outage(&desired.unit, synced) {
             Some(SyncOutage::First { why, sources }) => {
                 let (label, sources) =
-                    (escape::terminal_line(unit.label()), humanize::count(sources, "source"));
+                    (escape::terminal_line(desired.label()), humanize::count(sources, "source"));
                 self.print(&format!("✗ {label}: sync of {sources} failed: {why}"));
             }
             Some(SyncOutage::OfOthers { why }) => {
@@ -142,9 +142,9 @@ impl Reporter for Terminal {
             None => {}
         }
         for synced in synced {
-            let (news, failure) = self.reports.sync_news(&unit.unit, synced);
+            let (news, failure) = self.reports.sync_news(&desired.unit, synced);
             if failure.is_none() || news != News::Suppressed {
-                self.print(&format!("{}{}", sync::line(unit, synced), news.count()));
+                self.print(&format!("{}{}", sync::line(desired, synced), news.count()));
             }
         }
     }

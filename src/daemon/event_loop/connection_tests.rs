@@ -13,8 +13,9 @@ impl EventLoop {
         if self.scheduler.is_paused() {
             return;
         }
-        for due in
-            self.connection_tests.take_due(now, |unit| self.scheduler.task(unit).map(|task| &task.desired))
+        for due in self
+            .connection_tests
+            .take_due(now, |workspace| self.scheduler.task(workspace).map(|task| &task.desired))
         {
             let planner = hands.reconciler.planner.clone();
             let broke_off = due.aborted_result();
@@ -25,11 +26,11 @@ impl EventLoop {
 
     /// Records a result; reports it once if it differs from the previous one.
     pub(super) fn on_test_ended(&mut self, tested: &TestEnded, now: Timestamp) {
-        let unit = self.scheduler.task(&tested.unit).map(|task| task.desired.open());
-        let turn = self.connection_tests.finish_test(tested, unit.as_deref(), now);
+        let workspace = self.scheduler.task(&tested.workspace).map(|task| task.desired.open());
+        let turn = self.connection_tests.finish_test(tested, workspace.as_deref(), now);
         self.daemon.publisher.test_ended(tested, now);
-        let (Some(turn), Some(unit)) = (turn, unit) else { return };
-        let name = format!("{}/{}", unit.label(), turn.key);
+        let (Some(turn), Some(workspace)) = (turn, workspace) else { return };
+        let name = format!("{}/{}", workspace.label(), turn.key);
         if turn.is_reachable {
             self.daemon.reporter.info(&format!("{name}: its connection works again"));
         } else {

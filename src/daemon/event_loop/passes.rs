@@ -53,8 +53,8 @@ impl EventLoop {
                 (task, id)
             })
             .collect();
-        let ended = move |unit, made| {
-            Event::PassEnded(Box::new(PassEnded { unit, report: made, took: started.elapsed() }))
+        let ended = move |workspace, made| {
+            Event::PassEnded(Box::new(PassEnded { workspace, report: made, took: started.elapsed() }))
         };
         let voice = Arc::clone(&self.daemon.reporter);
         match &self.daemon.write_access {
@@ -111,13 +111,13 @@ impl EventLoop {
 
     /// Reports the result of a pass and updates schedules and tests.
     pub(super) fn pass_ended(&mut self, ended: PassEnded, now: Timestamp) {
-        let PassEnded { unit, report: made, took } = ended;
+        let PassEnded { workspace, report: made, took } = ended;
         let Some(mut made) = made else {
             // The previous pass was good and has been reported.
-            self.daemon.publisher.pass_unchanged(&unit, took, now);
+            self.daemon.publisher.pass_unchanged(&workspace, took, now);
             let good = PassResult { succeeded: true, ..PassResult::default() };
-            let resumed = self.scheduler.finish_pass(&unit, good, duration(self.daemon.interval), now);
-            self.scheduler.next_attempt(&unit);
+            let resumed = self.scheduler.finish_pass(&workspace, good, duration(self.daemon.interval), now);
+            self.scheduler.next_attempt(&workspace);
             return self.on_platform_reachable(resumed, now);
         };
         let error = made.outcome.as_ref().map_or(&made.plan.error, |outcome| &outcome.error);
@@ -153,12 +153,12 @@ impl EventLoop {
             connected,
             records,
         };
-        let resumed = self.scheduler.finish_pass(&unit, end, duration(self.daemon.interval), now);
-        self.daemon.publisher.scheduled(&unit, &self.scheduler, now);
+        let resumed = self.scheduler.finish_pass(&workspace, end, duration(self.daemon.interval), now);
+        self.daemon.publisher.scheduled(&workspace, &self.scheduler, now);
         if let Some(trouble) = token {
             self.pause(trouble, now);
         }
-        let after = self.scheduler.next_attempt(&unit);
+        let after = self.scheduler.next_attempt(&workspace);
         self.daemon.reporter.pass_ended(&made.plan, made.outcome.as_ref(), &after);
         match unreachable {
             Some(error) if self.unreachable.as_ref() != Some(&error.message) => {

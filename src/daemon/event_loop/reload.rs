@@ -247,9 +247,9 @@ impl EventLoop {
         // With unreadable settings no file can be interpreted, so the accepted state remains.
         let held = BlockedWorkspaces::by(&asked);
         if !reading.desired.workspaces.is_empty() || !reading.has_errors() {
-            for unit in self.scheduler.set_workspaces(asked, barred.as_ref(), now) {
+            for workspace in self.scheduler.set_workspaces(asked, barred.as_ref(), now) {
                 self.daemon.reporter.warning(&format!(
-                    "{unit}: no file declares this workspace any more; its sources stay unchanged \
+                    "{workspace}: no file declares this workspace any more; its sources stay unchanged \
                      (to remove them, declare it with `sources = {{}}`)"
                 ));
             }

@@ -64,8 +64,8 @@ impl EventLoop {
     /// Reports each source once when its data becomes stale and once when it is fresh.
     pub(super) fn report_stale(&mut self, now: Timestamp) {
         for turned in self.scheduler.freshness_changes(now) {
-            let name = format!("{}/{}", turned.unit.label(), turned.key);
-            self.daemon.publisher.freshness_changed(&turned.unit.unit, &turned.name, turned.stale);
+            let name = format!("{}/{}", turned.desired.label(), turned.key);
+            self.daemon.publisher.freshness_changed(&turned.desired.unit, &turned.name, turned.stale);
             if !turned.stale {
                 let text = if turned.synced {
                     "its data is fresh again"
@@ -88,28 +88,28 @@ impl EventLoop {
         let Some(hands) = &self.daemon.write_access else { return Ok(()) };
         // Concurrent, so that they share one commit to disk.
         let mut writes = JoinSet::new();
-        for (unit, spent) in self.scheduler.take_skipped() {
+        for (desired, spent) in self.scheduler.take_skipped() {
             let state = hands.reconciler.state.clone();
             writes.spawn(async move {
-                let written = state.record_skipped(&unit.unit, spent.clone(), now).await;
-                (unit, spent, written)
+                let written = state.record_skipped(&desired.unit, spent.clone(), now).await;
+                (desired, spent, written)
             });
         }
         let mut failed = None;
-        for (unit, spent, written) in writes.join_all().await {
+        for (desired, spent, written) in writes.join_all().await {
             if let Err(error) = written {
-                self.scheduler.restore_skipped(unit, spent);
+                self.scheduler.restore_skipped(desired, spent);
                 failed = Some(error);
                 continue;
             }
             for spent in spent {
-                let key = unit.source(&spent.name);
+                let key = desired.source(&spent.name);
                 let key = key.map_or_else(|| spent.name.to_string(), |source| source.key.to_string());
                 self.daemon.publisher.firing_skipped(spent.outcome);
                 let (word, why) = (spent.outcome.as_str(), spent.message);
                 self.daemon.reporter.warning(&format!(
                     "{}/{key}: sync of {} {word}: {why}",
-                    unit.label(),
+                    desired.label(),
                     spent.firing
                 ));
             }

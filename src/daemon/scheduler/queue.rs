@@ -1,4 +1,4 @@
-//! Due queue: index of due times and totals, which avoids scans over all units.
+//! Due queue: index of due times and totals, which avoids scans over all workspaces.
 
 use crate::model::WorkspaceRef;
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ impl PassPriority {
     }
 }
 
-/// Due times and totals of one unit.
+/// Due times and totals of one workspace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct DueTimes {
     /// `None` while a pass is running.
@@ -36,12 +36,12 @@ pub(super) struct DueTimes {
     pub(super) totals: SchedulerTotals,
 }
 
-/// Totals over all units.
+/// Totals over all workspaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SchedulerTotals {
-    pub(super) units: usize,
+    pub(super) workspaces: usize,
     pub(super) sources: usize,
-    /// Units whose last pass failed.
+    /// Workspaces whose last pass failed.
     pub(super) failing: usize,
     pub(super) passes: usize,
     /// Sync requests that are running.
@@ -51,7 +51,7 @@ pub(super) struct SchedulerTotals {
 impl SchedulerTotals {
     fn with(self, other: Self, sum: impl Fn(usize, usize) -> usize) -> Self {
         Self {
-            units: sum(self.units, other.units),
+            workspaces: sum(self.workspaces, other.workspaces),
             sources: sum(self.sources, other.sources),
             failing: sum(self.failing, other.failing),
             passes: sum(self.passes, other.passes),
@@ -60,7 +60,7 @@ impl SchedulerTotals {
     }
 }
 
-/// All units, ordered by due time.
+/// All workspaces, ordered by due time.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct DueQueue {
     passes: BTreeSet<(PassPriority, Arc<WorkspaceRef>)>,
@@ -70,10 +70,10 @@ pub(super) struct DueQueue {
 }
 
 impl DueQueue {
-    pub(super) fn update(&mut self, unit: &Arc<WorkspaceRef>, before: &DueTimes, now: &DueTimes) {
-        reinsert(&mut self.passes, unit, before.pass, now.pass);
-        reinsert(&mut self.syncs, unit, before.sync, now.sync);
-        reinsert(&mut self.staleness_changes, unit, before.staleness_change, now.staleness_change);
+    pub(super) fn update(&mut self, workspace: &Arc<WorkspaceRef>, before: &DueTimes, now: &DueTimes) {
+        reinsert(&mut self.passes, workspace, before.pass, now.pass);
+        reinsert(&mut self.syncs, workspace, before.sync, now.sync);
+        reinsert(&mut self.staleness_changes, workspace, before.staleness_change, now.staleness_change);
         let added = self.totals.with(now.totals, |sum, new| sum + new);
         self.totals = added.with(before.totals, |sum, old| sum - old);
     }
@@ -82,14 +82,14 @@ impl DueQueue {
         self.totals
     }
 
-    /// Iterates over the units whose pass is due, most urgent first.
+    /// Iterates over the workspaces whose pass is due, most urgent first.
     pub(super) fn passes_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
-        self.passes.iter().take_while(move |(due, _)| due.is_due(now)).map(|(_, unit)| unit)
+        self.passes.iter().take_while(move |(due, _)| due.is_due(now)).map(|(_, workspace)| workspace)
     }
 
-    /// Iterates over all units without a running pass, most urgent first.
+    /// Iterates over all workspaces without a running pass, most urgent first.
     pub(super) fn passes(&self) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
-        self.passes.iter().map(|(_, unit)| unit)
+        self.passes.iter().map(|(_, workspace)| workspace)
     }
 
     /// Returns when the next pass is due; `now` if one is due already.
@@ -100,12 +100,12 @@ impl DueQueue {
         })
     }
 
-    /// Iterates over the units with a firing to evaluate.
+    /// Iterates over the workspaces with a firing to evaluate.
     pub(super) fn syncs_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
         until(&self.syncs, now)
     }
 
-    /// Iterates over the units with a future or due firing, in order.
+    /// Iterates over the workspaces with a future or due firing, in order.
     pub(super) fn syncs(&self) -> impl Iterator<Item = &(Timestamp, Arc<WorkspaceRef>)> {
         self.syncs.iter()
     }
@@ -115,7 +115,7 @@ impl DueQueue {
         after(&self.syncs, now)
     }
 
-    /// Iterates over the units with data that became stale or fresh.
+    /// Iterates over the workspaces with data that became stale or fresh.
     pub(super) fn staleness_changes_due(&self, now: Timestamp) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
         until(&self.staleness_changes, now)
     }
@@ -129,7 +129,7 @@ impl DueQueue {
 type List = BTreeSet<(Timestamp, Arc<WorkspaceRef>)>;
 
 fn until(list: &List, now: Timestamp) -> impl Iterator<Item = &Arc<WorkspaceRef>> {
-    list.iter().take_while(move |(at, _)| *at <= now).map(|(_, unit)| unit)
+    list.iter().take_while(move |(at, _)| *at <= now).map(|(_, workspace)| workspace)
 }
 
 /// Returns the first time after `now`; earlier ones need no wake-up.
@@ -139,7 +139,7 @@ fn after(list: &List, now: Timestamp) -> Option<Timestamp> {
 
 fn reinsert<T: Ord + Copy>(
     list: &mut BTreeSet<(T, Arc<WorkspaceRef>)>,
-    unit: &Arc<WorkspaceRef>,
+    workspace: &Arc<WorkspaceRef>,
     before: Option<T>,
     now: Option<T>,
 ) {
@@ -147,9 +147,9 @@ fn reinsert<T: Ord + Copy>(
         return;
     }
     if let Some(before) = before {
-        list.remove(&(before, Arc::clone(unit)));
+        list.remove(&(before, Arc::clone(workspace)));
     }
     if let Some(now) = now {
-        list.insert((now, Arc::clone(unit)));
+        list.insert((now, Arc::clone(workspace)));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(super) struct ScheduledSource {
     pub(super) name: SourceName,
     pub(super) key: SourceKey,
-    /// Index in the unit's sources.
+    /// Index in the workspace's sources.
     pub(super) index: usize,
     pub(super) timing: CompiledSchedule,
     pub(super) known_since: Timestamp,
@@ -91,14 +91,14 @@ impl ScheduledSource {
         self.ahead.is_none_or(|ahead| ahead.due_at.is_some_and(|ripe| ripe <= now))
     }
 
-    pub(super) fn cached_next_events(&mut self, unit: &DesiredWorkspace, now: Timestamp) -> NextEvents {
+    pub(super) fn cached_next_events(&mut self, desired: &DesiredWorkspace, now: Timestamp) -> NextEvents {
         if let Some(ahead) = self.ahead {
             return ahead;
         }
-        let reckoned = self.declared(unit).map(|(source, spec)| {
+        let reckoned = self.declared(desired).map(|(source, spec)| {
             let ripe = match self.run_now {
                 Some(_) if source.suspend.is_none() => Some(Timestamp::MIN),
-                _ => schedule::next_decision_at(now, &self.schedule_input(unit, source, spec)),
+                _ => schedule::next_decision_at(now, &self.schedule_input(desired, source, spec)),
             };
             let freshness = self.freshness(source, spec, now);
             let stale = freshness.is_some_and(Freshness::is_stale);
@@ -126,20 +126,20 @@ impl ScheduledSource {
     /// Returns the declaration; `None` if the files changed.
     pub(super) fn declared<'a>(
         &self,
-        unit: &'a DesiredWorkspace,
+        desired: &'a DesiredWorkspace,
     ) -> Option<(&'a DesiredSource, &'a SyncSpec)> {
-        let source = unit.sources.get(self.index).filter(|source| source.name == self.name)?;
+        let source = desired.sources.get(self.index).filter(|source| source.name == self.name)?;
         Some((source, source.sync.as_ref()?))
     }
 
     pub(super) fn schedule_input<'a>(
         &'a self,
-        unit: &'a DesiredWorkspace,
+        desired: &'a DesiredWorkspace,
         source: &'a DesiredSource,
         spec: &'a SyncSpec,
     ) -> ScheduleInput<'a> {
         ScheduleInput {
-            unit: &unit.unit,
+            workspace: &desired.unit,
             name: &self.name,
             spec,
             timing: &self.timing,
@@ -202,10 +202,10 @@ impl ScheduledSource {
     /// Returns the change if the data became stale or fresh since the last call.
     pub(super) fn freshness_change(
         &mut self,
-        unit: &Arc<DesiredWorkspace>,
+        desired: &Arc<DesiredWorkspace>,
         now: Timestamp,
     ) -> Option<FreshnessChange> {
-        let (source, spec) = self.declared(unit)?;
+        let (source, spec) = self.declared(desired)?;
         let stale = self.freshness(source, spec, now).is_some_and(Freshness::is_stale);
         self.ahead = None;
         let before = self.reported_stale;
@@ -214,7 +214,7 @@ impl ScheduledSource {
             return None;
         }
         Some(FreshnessChange {
-            unit: Arc::clone(unit),
+            desired: Arc::clone(desired),
             key: self.key.clone(),
             name: self.name.clone(),
             last_success: self.last_success,

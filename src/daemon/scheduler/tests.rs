@@ -27,8 +27,8 @@ fn tasks(texts: &[&str]) -> WorkSet {
         .collect();
     let reading = read(&files, &|_| None);
     assert!(!reading.has_errors(), "{:?}", reading.diagnostics);
-    let tasks = reading.desired.workspaces.into_iter().map(|unit| Task {
-        desired: unit,
+    let tasks = reading.desired.workspaces.into_iter().map(|workspace| Task {
+        desired: workspace,
         owner: None,
         checkout: None,
         removals_blocked: None,
@@ -38,7 +38,7 @@ fn tasks(texts: &[&str]) -> WorkSet {
     WorkSet { tasks: tasks.collect(), ..WorkSet::default() }
 }
 
-fn workspaces(n: usize) -> WorkSet {
+fn work_set(n: usize) -> WorkSet {
     let texts: Vec<String> = (0..n).map(|n| format!("[workspace]\nid = \"w{n:02}\"\n[sources]\n")).collect();
     tasks(&texts.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -58,7 +58,7 @@ fn board(asked: WorkSet) -> Scheduler {
     board
 }
 
-fn unit(board: &Scheduler, n: usize) -> WorkspaceRef {
+fn workspace(board: &Scheduler, n: usize) -> WorkspaceRef {
     (**board.entries.keys().nth(n).unwrap()).clone()
 }
 
@@ -101,13 +101,13 @@ fn scheduled(of: &[(&str, &str)]) -> Scheduler {
     board
 }
 
-/// Runs a pass over the only unit, with these runs in the store.
+/// Runs a pass over the only workspace, with these runs in the store.
 fn pass(board: &mut Scheduler, seconds: i64, runs: &[(&str, LastRun)]) {
-    let unit = unit(board, 0);
+    let workspace = workspace(board, 0);
     board.request_all(at(seconds));
-    assert_eq!(started(board, seconds), std::slice::from_ref(&unit));
+    assert_eq!(started(board, seconds), std::slice::from_ref(&workspace));
     let ended = owned(board, runs);
-    board.finish_pass(&unit, ended, INTERVAL, at(seconds));
+    board.finish_pass(&workspace, ended, INTERVAL, at(seconds));
 }
 
 fn run(firing: i64, outcome: RunOutcome, ended: Option<i64>) -> LastRun {

@@ -1,4 +1,4 @@
-//! Scheduling state of one unit: its task, its passes and the syncs of its sources.
+//! Scheduling state of one workspace: its task, its passes and the syncs of its sources.
 
 use super::queue::{DueTimes, PassPriority, SchedulerTotals};
 use super::source::{Idle, NextEvents, ScheduledSource};
@@ -22,12 +22,12 @@ const FOREIGN_SYNC_POLL_INTERVAL: SignedDuration = SignedDuration::from_secs(5);
 /// Maximum number of sources in one sync request.
 const MAX_SYNC_BATCH: usize = 100;
 
-/// A unit, with its running and due work.
+/// A workspace, with its running and due work.
 pub(super) struct WorkspaceEntry {
     pub(super) task: Task,
-    /// True if the last load contains the unit.
+    /// True if the last load contains the workspace.
     pub(super) declared: bool,
-    /// True if no file declares the unit; the slot is dropped once nothing is running.
+    /// True if no file declares the workspace; the slot is dropped once nothing is running.
     pub(super) pending_removal: bool,
     pub(super) requested: bool,
     pub(super) running: bool,
@@ -47,7 +47,7 @@ pub(super) struct WorkspaceEntry {
     waits_for_connect: bool,
     /// Number of passes that had connected a source when the last pass started.
     connect_count: u64,
-    /// Sorted by name, like the unit's sources.
+    /// Sorted by name, like the workspace's sources.
     pub(super) sources: Vec<ScheduledSource>,
     /// Earliest next events of the sources; reset on every change.
     cached_next_events: Option<NextEvents>,
@@ -64,7 +64,7 @@ pub(super) struct WorkspaceEntry {
 }
 
 impl WorkspaceEntry {
-    /// Creates the slot of a newly declared unit, with a pass due at once.
+    /// Creates the slot of a newly declared workspace, with a pass due at once.
     pub(super) fn new(task: Task, now: Timestamp) -> Self {
         Self {
             task,
@@ -125,7 +125,7 @@ impl WorkspaceEntry {
         self.sources.iter_mut().for_each(ScheduledSource::invalidate);
     }
 
-    /// Returns true if no file declares the unit and nothing is running.
+    /// Returns true if no file declares the workspace and nothing is running.
     pub(super) fn is_removable(&self) -> bool {
         self.pending_removal && !self.running && !self.sync_running
     }
@@ -148,7 +148,7 @@ impl WorkspaceEntry {
             sync: if self.pending_removal || self.sync_running { None } else { ripe },
             staleness_change: if self.pending_removal || is_new { None } else { turn },
             totals: SchedulerTotals {
-                units: kept,
+                workspaces: kept,
                 sources: kept * self.task.desired.count,
                 failing: kept * usize::from(self.failures > 0),
                 passes: usize::from(self.running),
@@ -176,7 +176,7 @@ impl WorkspaceEntry {
         *self.cached_next_events.insert(first)
     }
 
-    /// Starts a pass; `arrivals` counts the passes of any unit that connected a source.
+    /// Starts a pass; `arrivals` counts the passes of any workspace that connected a source.
     pub(super) fn begin_pass(&mut self, arrivals: u64) -> Task {
         self.connect_count = arrivals;
         self.running = true;
@@ -370,7 +370,7 @@ impl WorkspaceEntry {
 
     fn batch_key<'a>(&self, n: usize, desired: &'a DesiredWorkspace) -> Option<BatchKey<'a>> {
         let (declared, spec) = self.sources[n].declared(desired)?;
-        Some(BatchKey { unit: &desired.unit, options: &declared.sync_options, timeout: spec.timeout })
+        Some(BatchKey { workspace: &desired.unit, options: &declared.sync_options, timeout: spec.timeout })
     }
 
     fn source(&mut self, n: usize) -> &mut ScheduledSource {
@@ -387,11 +387,12 @@ fn earlier_of(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     a.into_iter().chain(b).min()
 }
 
-/// Returns the retry delay: doubled per failure, spread by unit to avoid bursts.
-fn retry_delay(unit: &WorkspaceRef, failures: u32, interval: SignedDuration) -> SignedDuration {
+/// Returns the retry delay: doubled per failure, spread by workspace to avoid bursts.
+fn retry_delay(workspace: &WorkspaceRef, failures: u32, interval: SignedDuration) -> SignedDuration {
     let doubled = FIRST_RETRY_DELAY
         .saturating_mul(1_i32.checked_shl(failures.saturating_sub(1).min(16)).unwrap_or(i32::MAX));
     let wait = doubled.min(interval.max(FIRST_RETRY_DELAY));
-    let spread: u32 = unit.workspace.as_str().bytes().chain(unit.scope.as_str().bytes()).map(u32::from).sum();
+    let spread: u32 =
+        workspace.workspace.as_str().bytes().chain(workspace.scope.as_str().bytes()).map(u32::from).sum();
     wait.saturating_mul(100 + i32::try_from(spread % 25).unwrap_or(0)) / 100
 }

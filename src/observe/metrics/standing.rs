@@ -123,7 +123,7 @@ fn workspaces(now: &Snapshot, out: &mut Gauges<'_, '_>) -> Result<(), Error> {
 }
 
 fn named(workspace: &WorkspaceSnapshot) -> [(&'static str, &str); 2] {
-    [("workspace", workspace.desired.label()), ("scope", workspace.unit().scope.as_str())]
+    [("workspace", workspace.desired.label()), ("scope", workspace.workspace_ref().scope.as_str())]
 }
 
 /// Writes a gauge for each source that has a value.

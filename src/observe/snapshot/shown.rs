@@ -21,10 +21,10 @@ pub struct ShownSources {
 }
 
 impl ShownSources {
-    /// Extracts the properties of every source of a unit.
-    pub(super) fn all(unit: &DesiredWorkspace) -> Arc<[Self]> {
-        let mut all: Vec<Self> = Vec::with_capacity(unit.sources.len());
-        for source in &unit.sources {
+    /// Extracts the properties of every source of a workspace.
+    pub(super) fn all(desired: &DesiredWorkspace) -> Arc<[Self]> {
+        let mut all: Vec<Self> = Vec::with_capacity(desired.sources.len());
+        for source in &desired.sources {
             all.push(Self::of(source, all.last()));
         }
         all.into()

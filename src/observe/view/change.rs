@@ -12,7 +12,7 @@ pub(in crate::observe) struct ChangeRow {
     pub(in crate::observe) at: Timestamp,
     pub(in crate::observe) workspace: String,
     #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
-    pub(in crate::observe) unit: WorkspaceRef,
+    pub(in crate::observe) workspace_ref: WorkspaceRef,
     pub(in crate::observe) source: String,
     pub(in crate::observe) name: String,
     pub(in crate::observe) action: String,
@@ -33,11 +33,11 @@ impl ChangeRow {
     fn of(row: JournalRow, snapshot: &Snapshot) -> Self {
         let entry = row.entry;
         let word = entry.word().to_owned();
-        let workspace = snapshot.workspace(&row.unit).map(|workspace| workspace.desired.label());
+        let workspace = snapshot.workspace(&row.workspace).map(|workspace| workspace.desired.label());
         Self {
             at: entry.at,
-            workspace: workspace.unwrap_or(row.unit.workspace.as_str()).to_owned(),
-            unit: row.unit,
+            workspace: workspace.unwrap_or(row.workspace.workspace.as_str()).to_owned(),
+            workspace_ref: row.workspace,
             source: entry.key.map_or_else(|| entry.source.to_string(), |key| key.to_string()),
             name: entry.source.to_string(),
             word,
@@ -67,8 +67,8 @@ impl ChangeRow {
             let change = Self::of(row, snapshot);
             let same = |known: &&mut Self| {
                 !known.is_done()
-                    && (&known.unit, &known.name, &known.action)
-                        == (&change.unit, &change.name, &change.action)
+                    && (&known.workspace_ref, &known.name, &known.action)
+                        == (&change.workspace_ref, &change.name, &change.action)
                     && (&known.outcome, &known.why) == (&change.outcome, &change.why)
             };
             match newest.iter_mut().find(same) {

@@ -15,7 +15,7 @@ use serde::Serialize;
 pub(in crate::observe) struct SourceRow {
     pub(in crate::observe) workspace: String,
     #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
-    pub(in crate::observe) unit: WorkspaceRef,
+    pub(in crate::observe) workspace_ref: WorkspaceRef,
     pub(in crate::observe) source: String,
     pub(in crate::observe) name: String,
     #[serde(rename = "type")]
@@ -45,7 +45,7 @@ impl SourceRow {
     ) -> Self {
         Self {
             workspace: workspace.desired.label().to_owned(),
-            unit: workspace.unit().clone(),
+            workspace_ref: workspace.workspace_ref().clone(),
             source: source.key.to_string(),
             name: source.name.to_string(),
             kind: source.kind.to_string(),

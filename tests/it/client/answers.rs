@@ -29,7 +29,7 @@ fn word(kind: &RemoteErrorKind) -> &'static str {
 async fn listed(fault: Fault) -> Result<Vec<String>, &'static str> {
     let platform = Platform::start();
     platform.script_always("list", fault);
-    match writer(&platform).reader().list(&unit()).await {
+    match writer(&platform).reader().list(&workspace_ref()).await {
         Ok(rows) => Ok(rows.into_iter().map(|row| row.name.as_str().to_owned()).collect()),
         Err(error) => Err(word(&error.kind)),
     }
@@ -92,7 +92,7 @@ async fn nesting_without_end_neither_overflows_nor_counts_as_a_value() {
         r#"{{"status":"success","data":[{{"name":"a","connection_config":{{"k":{deep}}},"metadata":{{}}}}]}}"#
     );
     platform.script("list", Fault::body(200, "application/json", body));
-    let rows = writer(&platform).reader().list(&unit()).await.unwrap();
+    let rows = writer(&platform).reader().list(&workspace_ref()).await.unwrap();
     assert_eq!(rows[0].echo.connection_config, None);
 }
 
@@ -113,7 +113,7 @@ async fn ids_and_echoes_are_read_as_they_come() {
         {"name": "odd stamp", "metadata": {"wellspring": "x"}},
     ]);
     platform.script("list", Fault::json(200, &json!({"status": "success", "data": rows})));
-    let rows = writer(&platform).reader().list(&unit()).await.unwrap();
+    let rows = writer(&platform).reader().list(&workspace_ref()).await.unwrap();
     let ids: Vec<_> = rows.iter().map(|row| row.id.as_ref().map(|id| id.as_json().clone())).collect();
     assert_eq!(ids[..3], [Some(json!("a")), Some(json!(7)), Some(json!("s"))]);
     assert!(ids[3..].iter().all(Option::is_none));
@@ -159,14 +159,14 @@ async fn every_status_has_its_meaning_for_a_read_and_for_a_write() {
         let writer = writer(&platform);
         let crm = source("crm", json!({}));
         for error in [
-            writer.reader().list(&unit()).await.unwrap_err(),
-            writer.reader().schema(&unit(), &id(json!(1))).await.unwrap_err(),
+            writer.reader().list(&workspace_ref()).await.unwrap_err(),
+            writer.reader().schema(&workspace_ref(), &id(json!(1))).await.unwrap_err(),
         ] {
             assert_eq!((word(&error.kind), error.is_outcome_unknown()), (read, false), "{status} {error}");
         }
         for error in [
-            writer.connect(&unit(), &NonEmpty::one(&crm)).await.unwrap_err(),
-            writer.cleanup(&unit(), &one(json!(1))).await.unwrap_err(),
+            writer.connect(&workspace_ref(), &NonEmpty::one(&crm)).await.unwrap_err(),
+            writer.cleanup(&workspace_ref(), &one(json!(1))).await.unwrap_err(),
         ] {
             assert_eq!(
                 (word(&error.kind), error.is_outcome_unknown()),
@@ -174,7 +174,7 @@ async fn every_status_has_its_meaning_for_a_read_and_for_a_write() {
                 "{status} {error}"
             );
         }
-        let error = writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap_err();
+        let error = writer.sync(&workspace_ref(), &one(json!(1)), &options(), None).await.unwrap_err();
         assert_eq!(error.is_outcome_unknown(), write_is_unknown, "{status} {error}");
         assert_eq!(error.is_auth(), status == 401);
     }
@@ -185,7 +185,7 @@ async fn a_partial_success_tells_what_failed() {
     let platform = Platform::with(Semantics { partial_connect: vec!["b".into()], ..Semantics::default() });
     let (a, b) = (source("a", json!({})), source("b", json!({})));
     let sources = NonEmpty::from_vec(vec![&a, &b]).unwrap();
-    let answer = writer(&platform).connect(&unit(), &sources).await.unwrap();
+    let answer = writer(&platform).connect(&workspace_ref(), &sources).await.unwrap();
     assert_eq!(answer.connected.len(), 1);
     assert_eq!(answer.errors[0].name.as_deref(), Some("b"));
     assert_eq!(answer.errors[0].message, "cannot be reached");
@@ -194,7 +194,7 @@ async fn a_partial_success_tells_what_failed() {
     let data = json!({"connected_sources": ["a", {"source_id": 3, "name": "b", "status": "failed", "error": "x"}, 7],
                       "errors": ["something else"]});
     platform.script("connect", Fault::json(200, &json!({"status": "success", "data": data})));
-    let answer = writer(&platform).connect(&unit(), &sources).await.unwrap();
+    let answer = writer(&platform).connect(&workspace_ref(), &sources).await.unwrap();
     assert_eq!(answer.connected[0].name.as_deref(), Some("a"));
     assert_eq!((answer.connected[1].id.as_ref(), answer.connected[1].name.as_ref()), (None, None));
     let messages: Vec<_> = answer.errors.iter().map(|error| error.message.as_str()).collect();
@@ -208,22 +208,22 @@ async fn sync_and_cleanup_accept_an_answer_without_counts() {
     platform.add("ws", "user", "b", "api", json!({}));
     let writer = writer(&platform);
     let ids = one(json!(number));
-    let answer = writer.sync(&unit(), &ids, &options(), None).await.unwrap();
+    let answer = writer.sync(&workspace_ref(), &ids, &options(), None).await.unwrap();
     assert_eq!((answer.records, answer.sources[0].records), (Some(10), Some(10)));
     for manner in [SyncManner::Silent, SyncManner::Accepted] {
         platform.semantics(|semantics| semantics.sync = manner);
-        let answer = writer.sync(&unit(), &ids, &options(), None).await.unwrap();
+        let answer = writer.sync(&workspace_ref(), &ids, &options(), None).await.unwrap();
         assert_eq!((answer.records, answer.sources), (None, vec![]));
     }
     platform.script("sync", Fault::json(202, &json!({"status": "pending", "message": "begun"})));
-    assert_eq!(writer.sync(&unit(), &ids, &options(), None).await.unwrap().records, None);
+    assert_eq!(writer.sync(&workspace_ref(), &ids, &options(), None).await.unwrap().records, None);
     assert_eq!(platform.rows("ws", "user")[0].syncs, 3);
 
     platform.semantics(|semantics| semantics.cleanup = CleanupManner::OnlySome);
-    assert_eq!(writer.cleanup(&unit(), &ids).await.unwrap().deleted, Some(1));
+    assert_eq!(writer.cleanup(&workspace_ref(), &ids).await.unwrap().deleted, Some(1));
     assert_eq!(platform.names("ws", "user"), ["b"]);
     platform.script("cleanup", Fault::body(204, "text/plain", ""));
-    assert_eq!(writer.cleanup(&unit(), &ids).await.unwrap().deleted, None);
+    assert_eq!(writer.cleanup(&workspace_ref(), &ids).await.unwrap().deleted, None);
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn a_test_gives_a_verdict_only_where_the_platform_gave_one() {
     let platform = Platform::start();
     let reader = writer(&platform).reader().clone();
     let crm = source("crm", json!({"host": "h"}));
-    let test = async || reader.test_connection(&workspace(), &crm).await;
+    let test = async || reader.test_connection(&workspace_id(), &crm).await;
     assert_eq!(test().await, Ok(TestVerdict::Passed("connection works".into())));
     platform.semantics(|semantics| semantics.test_connection = TestManner::FailsFor(vec!["h".into()]));
     assert_eq!(test().await, Ok(TestVerdict::Failed("cannot connect".into())));

@@ -25,7 +25,7 @@ async fn list_names_its_scope() {
         workspace: WorkspaceId::parse("a/../b c").unwrap(),
         scope: Scope::parse("org&scope=user").unwrap(),
     };
-    reader.list(&unit()).await.unwrap();
+    reader.list(&workspace_ref()).await.unwrap();
     reader.list(&elsewhere).await.unwrap();
     let calls = platform.calls();
     check(&calls[0], "GET", "/api/v1/data/ws/list?scope=user", "");
@@ -47,7 +47,7 @@ async fn connect_sends_the_contracts_fields_and_no_others() {
     });
     let bare = source("bare", json!({}));
     let sources = NonEmpty::from_vec(vec![&crm, &bare]).unwrap();
-    let answer = writer(&platform).connect(&unit(), &sources).await.unwrap();
+    let answer = writer(&platform).connect(&workspace_ref(), &sources).await.unwrap();
     check(
         &only(platform.calls()),
         "POST",
@@ -71,9 +71,9 @@ async fn cleanup_and_sync_always_name_their_sources_in_the_type_their_ids_came_i
     let platform = Platform::start();
     let writer = writer(&platform);
     let ids = NonEmpty::from_vec(vec![id(json!("7")), id(json!(7)), id(json!(u64::MAX))]).unwrap();
-    writer.cleanup(&unit(), &ids).await.unwrap();
-    writer.sync(&unit(), &ids, &options(), None).await.unwrap();
-    writer.sync(&unit(), &ids, &serde_json::Map::new(), None).await.unwrap();
+    writer.cleanup(&workspace_ref(), &ids).await.unwrap();
+    writer.sync(&workspace_ref(), &ids, &options(), None).await.unwrap();
+    writer.sync(&workspace_ref(), &ids, &serde_json::Map::new(), None).await.unwrap();
     let calls = platform.calls();
     let ids = r#""scope":"user","source_ids":["7",7,18446744073709551615]"#;
     check(&calls[0], "POST", "/api/v1/data/ws/cleanup", &format!("{{{ids}}}"));
@@ -90,7 +90,7 @@ async fn cleanup_and_sync_always_name_their_sources_in_the_type_their_ids_came_i
 async fn test_connection_sends_the_definition_without_a_name() {
     let platform = Platform::start();
     let source = source("crm", json!({"host": "h"}));
-    writer(&platform).reader().test_connection(&workspace(), &source).await.unwrap();
+    writer(&platform).reader().test_connection(&workspace_id(), &source).await.unwrap();
     check(
         &only(platform.calls()),
         "POST",
@@ -103,7 +103,7 @@ async fn test_connection_sends_the_definition_without_a_name() {
 async fn schema_names_source_and_scope() {
     let platform = Platform::start();
     platform.add("ws", "user", "crm", "database", json!({}));
-    let schema = writer(&platform).reader().schema(&unit(), &id(json!("source_1"))).await.unwrap();
+    let schema = writer(&platform).reader().schema(&workspace_ref(), &id(json!("source_1"))).await.unwrap();
     check(&only(platform.calls()), "GET", "/api/v1/data/ws/schema?source_id=source_1&scope=user", "");
     assert_eq!(schema.tables[0].name, "crm");
     assert_eq!(schema.tables[0].columns[1].kind, "text");
@@ -114,7 +114,7 @@ async fn every_spelling_of_the_base_url_leads_to_the_same_place() {
     let platform = Platform::start();
     for suffix in ["", "/", "/api/v1", "/api/v1/"] {
         let url = format!("{}{suffix}", platform.url());
-        writer_at(&url, &platform).reader().list(&unit()).await.unwrap();
+        writer_at(&url, &platform).reader().list(&workspace_ref()).await.unwrap();
     }
     assert!(platform.calls().iter().all(|call| call.target == "/api/v1/data/ws/list?scope=user"));
 }

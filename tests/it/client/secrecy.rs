@@ -61,19 +61,19 @@ async fn everything_said(platform: &Platform) -> String {
             platform.script_always(endpoint, fault.clone());
         }
         proxy.script([Wire::SwallowAnswer]);
-        let listed = writer.reader().list(&unit()).await;
+        let listed = writer.reader().list(&workspace_ref()).await;
         said += &format!("{listed:?}");
         let errors = [
             listed.err(),
-            writer.reader().schema(&unit(), &id(json!(1))).await.err(),
-            writer.cleanup(&unit(), &one(json!(1))).await.err(),
-            writer.sync(&unit(), &one(json!(1)), &options(), None).await.err(),
+            writer.reader().schema(&workspace_ref(), &id(json!(1))).await.err(),
+            writer.cleanup(&workspace_ref(), &one(json!(1))).await.err(),
+            writer.sync(&workspace_ref(), &one(json!(1)), &options(), None).await.err(),
         ];
         for error in errors.into_iter().flatten() {
             said += &format!("{error} {error:?}");
         }
-        said += &format!("{:?}", writer.connect(&unit(), &NonEmpty::one(&crm)).await);
-        said += &format!("{:?}", writer.reader().test_connection(&workspace(), &crm).await);
+        said += &format!("{:?}", writer.connect(&workspace_ref(), &NonEmpty::one(&crm)).await);
+        said += &format!("{:?}", writer.reader().test_connection(&workspace_id(), &crm).await);
     }
     said
 }
@@ -116,13 +116,13 @@ async fn where_the_secrets_cannot_be_told_no_message_is_shown() {
     let platform = Platform::start();
     platform.script_always("list", Fault::status(422, "no login with hunter22"));
     let reader = writer(&platform).reader().clone();
-    reader.register_secrets(&unit(), || panic!("it cannot be told"));
+    reader.register_secrets(&workspace_ref(), || panic!("it cannot be told"));
     let asking = reader.clone();
-    assert!(tokio::spawn(async move { asking.list(&unit()).await }).await.is_err());
-    let text = reader.list(&unit()).await.unwrap_err().to_string();
+    assert!(tokio::spawn(async move { asking.list(&workspace_ref()).await }).await.is_err());
+    let text = reader.list(&workspace_ref()).await.unwrap_err().to_string();
     assert!(text.contains("message withheld") && !text.contains("hunter22"), "{text}");
-    reader.register_secrets(&unit(), Vec::new);
-    let text = reader.list(&unit()).await.unwrap_err().to_string();
+    reader.register_secrets(&workspace_ref(), Vec::new);
+    let text = reader.list(&workspace_ref()).await.unwrap_err().to_string();
     assert!(text.contains("no login with hunter22"), "the next plan tells them anew: {text}");
 }
 
@@ -131,7 +131,7 @@ async fn a_platforms_text_cannot_steer_the_terminal() {
     let platform = Platform::start();
     let message = format!("a\u{1b}[2J\u{202e}\r\nb{}", "x".repeat(100_000));
     platform.script_always("list", Fault::status(422, &message));
-    let text = writer(&platform).reader().list(&unit()).await.unwrap_err().to_string();
+    let text = writer(&platform).reader().list(&workspace_ref()).await.unwrap_err().to_string();
     assert!(!text.contains(['\u{1b}', '\u{202e}', '\r', '\n']), "{text}");
     assert!(text.len() < 1000, "{}", text.len());
 }

@@ -22,7 +22,7 @@ fn impatient(url: &str, platform: &Platform) -> ApiWriter {
 }
 
 async fn connect(writer: &ApiWriter) -> Result<wellspring::client::ConnectAnswer, RemoteError> {
-    writer.connect(&unit(), &NonEmpty::one(&source("crm", json!({"host": "h"})))).await
+    writer.connect(&workspace_ref(), &NonEmpty::one(&source("crm", json!({"host": "h"})))).await
 }
 
 /// Returns faults with an unknown outcome, and how often the platform acted.
@@ -61,7 +61,7 @@ async fn a_read_without_an_answer_is_tried_again() {
         let proxy = FaultProxy::before(&platform.url());
         let reader = impatient(&proxy.url(), &platform).reader().clone();
         proxy.script([wire.clone(), wire.clone()]);
-        assert_eq!(reader.list(&unit()).await.unwrap().len(), 1, "{wire:?}");
+        assert_eq!(reader.list(&workspace_ref()).await.unwrap().len(), 1, "{wire:?}");
         assert_eq!(proxy.connections(), 3, "{wire:?}");
     }
 }
@@ -82,7 +82,7 @@ async fn a_cut_at_any_byte_is_either_no_answer_or_the_answer() {
         ] {
             let before = (proxy.connections(), platform.writes().len());
             proxy.script([wire.clone()]);
-            match writer.cleanup(&unit(), &one(json!("source_1"))).await {
+            match writer.cleanup(&workspace_ref(), &one(json!("source_1"))).await {
                 Ok(_) => answered += 1,
                 Err(error) => assert!(error.is_outcome_unknown(), "{wire:?}: {error}"),
             }
@@ -97,7 +97,9 @@ async fn a_cut_at_any_byte_is_either_no_answer_or_the_answer() {
 async fn a_request_that_never_left_is_known_not_to_have() {
     let platform = Platform::start();
     let writer = writer_at(&nobody_listens(), &platform);
-    for error in [connect(&writer).await.unwrap_err(), writer.reader().list(&unit()).await.unwrap_err()] {
+    for error in
+        [connect(&writer).await.unwrap_err(), writer.reader().list(&workspace_ref()).await.unwrap_err()]
+    {
         assert!(matches!(error.kind, RemoteErrorKind::Unreachable(_)), "{error}");
         assert!(error.to_string().contains("cannot be reached: connection refused; "), "{error}");
         assert!(!error.is_outcome_unknown());
@@ -109,7 +111,7 @@ async fn a_host_that_does_not_exist_is_called_so() {
     // No name has a label this long, so no DNS query is needed.
     let settings =
         ClientConfig { allow_plaintext: true, ..settings(&format!("http://{}/", "n".repeat(70)), "token") };
-    let error = ApiReader::new(settings).unwrap().list(&unit()).await.unwrap_err().to_string();
+    let error = ApiReader::new(settings).unwrap().list(&workspace_ref()).await.unwrap_err().to_string();
     assert!(error.contains("cannot be reached: no such host; "), "{error}");
 }
 
@@ -198,7 +200,7 @@ async fn a_platform_that_asks_for_too_long_a_wait_is_left_alone() {
     for retry_after in ["1000000000", "Tue, 31 Dec 2999 23:59:59 GMT", "300"] {
         let platform = Platform::start();
         platform.script_always("list", Fault::status(429, "busy").header("retry-after", retry_after));
-        let error = writer(&platform).reader().list(&unit()).await.unwrap_err();
+        let error = writer(&platform).reader().list(&workspace_ref()).await.unwrap_err();
         let expected = Some(Duration::from_secs(300));
         assert!(
             matches!(&error.kind, RemoteErrorKind::Throttled { retry_after, .. } if *retry_after == expected),
@@ -216,10 +218,10 @@ async fn a_storm_of_failures_ends_after_a_few_attempts() {
     }
     platform.script_always("cleanup", Fault::status(429, "busy"));
     let writer = writer(&platform);
-    assert!(writer.reader().list(&unit()).await.is_err());
+    assert!(writer.reader().list(&workspace_ref()).await.is_err());
     assert!(connect(&writer).await.is_err());
-    assert!(writer.cleanup(&unit(), &one(json!(1))).await.is_err());
-    assert!(writer.sync(&unit(), &one(json!(1)), &options(), None).await.is_err());
+    assert!(writer.cleanup(&workspace_ref(), &one(json!(1))).await.is_err());
+    assert!(writer.sync(&workspace_ref(), &one(json!(1)), &options(), None).await.is_err());
     let attempts = |endpoint| platform.calls_to(endpoint).len();
     assert_eq!(["list", "connect", "cleanup", "sync"].map(attempts), [4, 1, 4, 1]);
 }
@@ -229,11 +231,11 @@ async fn sync_counts_as_spent_after_503_and_is_tried_again_after_429() {
     let platform = Platform::start();
     let writer = writer(&platform);
     platform.script("sync", Fault::status(503, "gateway gave up"));
-    let error = writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap_err();
+    let error = writer.sync(&workspace_ref(), &one(json!(1)), &options(), None).await.unwrap_err();
     assert!(error.is_outcome_unknown(), "{error}");
     assert_eq!(platform.calls().len(), 1);
     platform.script("sync", Fault::status(429, "busy"));
-    writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap();
+    writer.sync(&workspace_ref(), &one(json!(1)), &options(), None).await.unwrap();
     assert_eq!(platform.calls().len(), 3);
 }
 
@@ -255,8 +257,8 @@ async fn a_refusal_that_a_gateway_may_have_made_is_unknown_and_never_repeated() 
         }
         for error in [
             connect(&writer).await.unwrap_err(),
-            writer.cleanup(&unit(), &one(json!(1))).await.unwrap_err(),
-            writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap_err(),
+            writer.cleanup(&workspace_ref(), &one(json!(1))).await.unwrap_err(),
+            writer.sync(&workspace_ref(), &one(json!(1)), &options(), None).await.unwrap_err(),
         ] {
             assert!(error.is_outcome_unknown(), "{status} {error}");
         }
@@ -284,11 +286,11 @@ async fn a_sync_has_its_own_patience() {
     platform.script_always("sync", Fault::HoldAfterActing(gate.clone()));
     let writer = writer(&platform);
     let brief = Some(Duration::from_millis(50));
-    let error = writer.sync(&unit(), &one(json!(1)), &options(), brief).await.unwrap_err();
+    let error = writer.sync(&workspace_ref(), &one(json!(1)), &options(), brief).await.unwrap_err();
     assert!(error.is_outcome_unknown(), "{error}");
     assert!(error.to_string().contains("timed out"), "{error}");
     gate.open();
-    writer.sync(&unit(), &one(json!(1)), &options(), None).await.unwrap();
+    writer.sync(&workspace_ref(), &one(json!(1)), &options(), None).await.unwrap();
 }
 
 #[tokio::test]
@@ -301,7 +303,7 @@ async fn redirects_are_not_followed_and_the_token_stays() {
         platform.script_always("list", fault.clone());
         platform.script_always("connect", fault);
         let writer = writer(&platform);
-        let (read, write) = (writer.reader().list(&unit()).await, connect(&writer).await);
+        let (read, write) = (writer.reader().list(&workspace_ref()).await, connect(&writer).await);
         for error in [read.unwrap_err(), write.unwrap_err()] {
             // 303 means that a write was carried out, and where to read about it.
             let see_other = status == 303 && error.endpoint.is_write();
@@ -334,8 +336,8 @@ async fn a_small_body_that_unpacks_to_a_large_one_is_given_up() {
         RemoteErrorKind::TooLarge { limit } => limit,
         _ => panic!("{error}"),
     };
-    assert_eq!(limit(writer.reader().list(&unit()).await.unwrap_err()), 64 << 20);
-    assert_eq!(limit(writer.reader().schema(&unit(), &id(json!(1))).await.unwrap_err()), 4 << 20);
+    assert_eq!(limit(writer.reader().list(&workspace_ref()).await.unwrap_err()), 64 << 20);
+    assert_eq!(limit(writer.reader().schema(&workspace_ref(), &id(json!(1))).await.unwrap_err()), 4 << 20);
     let error = connect(&writer).await.unwrap_err();
     assert!(error.is_outcome_unknown());
     assert_eq!(limit(error), 1 << 20);
@@ -348,7 +350,7 @@ async fn an_honest_compressed_answer_is_read() {
     let platform = Platform::start();
     let body = Fault::body(200, "application/json", gzip.finish().unwrap());
     platform.script("list", body.header("content-encoding", "gzip"));
-    assert_eq!(writer(&platform).reader().list(&unit()).await.unwrap().len(), 1);
+    assert_eq!(writer(&platform).reader().list(&workspace_ref()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -407,7 +409,7 @@ async fn a_renewed_token_is_read_anew_once_also_for_a_write() {
     assert_eq!(platform.calls().len(), 1, "no hammering with a token that was refused");
 
     source.lock().unwrap().0 = "renewed, but wrongly".into();
-    assert!(writer.reader().list(&unit()).await.unwrap_err().is_auth());
+    assert!(writer.reader().list(&workspace_ref()).await.unwrap_err().is_auth());
     assert_eq!(platform.calls().len(), 3);
 }
 
@@ -418,14 +420,17 @@ async fn a_token_that_cannot_be_had_or_sent_sends_nothing() {
     let two_lines: Token = Arc::new(|| Ok("two\nlines".into()));
     let empty: Token = Arc::new(|| Ok(" \n".into()));
     for token in [unreadable, two_lines, empty] {
-        let error =
-            ApiReader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap_err();
+        let error = ApiReader::new(with_token(&platform.url(), token))
+            .unwrap()
+            .list(&workspace_ref())
+            .await
+            .unwrap_err();
         assert!(error.is_auth(), "{error}");
         assert!(!error.to_string().contains("lines"), "{error}");
     }
     assert_eq!(platform.calls().len(), 0);
     let token: Token = Arc::new(|| Ok("token-of-the-tests\n".into()));
-    ApiReader::new(with_token(&platform.url(), token)).unwrap().list(&unit()).await.unwrap();
+    ApiReader::new(with_token(&platform.url(), token)).unwrap().list(&workspace_ref()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -447,7 +452,7 @@ async fn no_more_calls_are_under_way_than_permitted() {
     let calls: Vec<_> = (0..6)
         .map(|_| {
             let reader = reader.clone();
-            tokio::spawn(async move { reader.list(&unit()).await })
+            tokio::spawn(async move { reader.list(&workspace_ref()).await })
         })
         .collect();
     // The paused clock moves on only once no task can: a fourth call would have come by then.

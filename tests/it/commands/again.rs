@@ -150,8 +150,9 @@ fn what_was_listed_before_another_process_had_done_its_writing_is_not_acted_on()
     scene.platform.remove("ws_one", "user", "beta");
     let url = BaseUrl::parse(&scene.platform.url()).unwrap();
     let other = Store::open(scene.state.path(), url.as_str()).unwrap();
-    let unit = WorkspaceRef { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
-    let lock = other.lock(&unit, "apply").unwrap();
+    let workspace =
+        WorkspaceRef { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
+    let lock = other.lock(&workspace, "apply").unwrap();
     scene.platform.forget_calls();
     let waiting = scene.command(&["apply", "--yes"]).spawn();
     until("both were listed", || scene.platform.calls_to("list").len() == 2);

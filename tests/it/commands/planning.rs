@@ -228,11 +228,11 @@ fn the_json_of_a_plan_has_the_documented_shape() {
     ] {
         assert_eq!(summary[of], count, "{of}: {summary}");
     }
-    let unit = &plan["workspaces"][0];
-    assert_eq!((&unit["workspace_id"], &unit["scope"]), (&json!("ws_one"), &json!("user")));
-    assert_eq!(unit["error"], Value::Null);
+    let workspace = &plan["workspaces"][0];
+    assert_eq!((&workspace["workspace_id"], &workspace["scope"]), (&json!("ws_one"), &json!("user")));
+    assert_eq!(workspace["error"], Value::Null);
     let replace =
-        unit["actions"].as_array().unwrap().iter().find(|action| action["action"] == "replace").unwrap();
+        workspace["actions"].as_array().unwrap().iter().find(|action| action["action"] == "replace").unwrap();
     assert_eq!((&replace["source"], &replace["name"]), (&json!("alpha"), &json!("alpha")));
     assert_eq!((&replace["file"], &replace["line"]), (&json!("workspaces/ws_one.toml"), &json!(4)));
     assert_eq!(replace["reason"], "connection_config changed");
@@ -241,12 +241,12 @@ fn the_json_of_a_plan_has_the_documented_shape() {
     assert_eq!(change["path"], "connection_config.host");
     assert_eq!((&change["before"], &change["after"]), (&json!("a.example.com"), &json!("new.example.com")));
     assert_eq!(change["sensitive"], false);
-    let withheld = &unit["withheld"][0];
+    let withheld = &workspace["withheld"][0];
     for field in ["action", "allow", "code", "file", "line", "name", "reason", "source"] {
         assert!(!withheld[field].is_null(), "{field}: {withheld}");
     }
     assert_eq!((&withheld["source"], &withheld["action"]), (&json!("beta"), &json!("cleanup")));
-    let unmanaged = &unit["unmanaged"][0];
+    let unmanaged = &workspace["unmanaged"][0];
     assert_eq!((&unmanaged["name"], &unmanaged["type"]), (&json!("upload"), &json!("database")));
     assert!(unmanaged["source_id"].is_string());
 }

@@ -48,7 +48,7 @@ fn each_of_some_three_hundred_bad_files_is_told_by_its_line() {
         let reading = read(&sources, &variable);
         let found: Vec<_> = reading.diagnostics.iter().map(|d| (d.code.as_str(), d.line as usize)).collect();
         let shown = render(&reading.diagnostics, &sources, false);
-        let declares = reading.desired.workspaces.iter().any(|unit| unit.count > 0);
+        let declares = reading.desired.workspaces.iter().any(|workspace| workspace.count > 0);
         if declares || found.is_empty() || found.iter().any(|found| *found != (*code, line)) {
             wrong.push(format!("{frame}: {code} {text}\n{found:?}, expected line {line}\n{shown}"));
         }

@@ -42,11 +42,11 @@ pub(super) fn sources(files: &[(String, String)]) -> Vec<SourceFile<'_>> {
 pub(super) fn show(reading: &ParsedTree, files: &[SourceFile<'_>]) -> String {
     let mut out = render(&reading.diagnostics, files, false);
     for broken in &reading.desired.broken {
-        let units = match &broken.workspaces {
-            Some(units) => units.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        let workspaces = match &broken.workspaces {
+            Some(workspaces) => workspaces.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
             None => "unknown".to_owned(),
         };
-        writeln!(out, "broken {}: {units}", broken.file).unwrap();
+        writeln!(out, "broken {}: {workspaces}", broken.file).unwrap();
     }
     if let Some(platform) = &reading.desired.platform {
         writeln!(out, "platform {platform:?}").unwrap();
@@ -57,17 +57,17 @@ pub(super) fn show(reading: &ParsedTree, files: &[SourceFile<'_>]) -> String {
     if let Some(settle) = reading.setup.settle {
         writeln!(out, "settle {settle:?}").unwrap();
     }
-    for unit in reading.desired.open_units() {
-        for source in &unit.sources {
+    for workspace in reading.desired.open_workspaces() {
+        for source in &workspace.sources {
             let values = effective(files, source).unwrap();
-            writeln!(out, "{}/{}", unit.label(), source.key).unwrap();
+            writeln!(out, "{}/{}", workspace.label(), source.key).unwrap();
             for EffectiveValue { path, value, from, .. } in values {
                 writeln!(out, "    {path} = {value}  # {from}").unwrap();
             }
         }
     }
-    for unit in reading.desired.open_units() {
-        writeln!(out, "{}", serde_json::to_string_pretty(&*unit).unwrap()).unwrap();
+    for workspace in reading.desired.open_workspaces() {
+        writeln!(out, "{}", serde_json::to_string_pretty(&*workspace).unwrap()).unwrap();
     }
     out
 }

@@ -124,13 +124,15 @@ fn reread_settled(
 }
 
 #[test]
-fn units_told_to_be_settled_are_passed_over_where_the_files_still_say_the_same() {
+fn workspaces_told_to_be_settled_are_passed_over_where_the_files_still_say_the_same() {
     let mut passed_over = 0;
     for case in all() {
         let files = tree(&case);
         let before = sources(&files);
         let (reading, known) = read_with_cache(&whole(&before), &lookup, &ParseCache::default(), &threads);
-        let record = |unit: &Arc<CompressedWorkspace>| Some((unit.unit.clone(), known.record(&unit.unit)?));
+        let record = |workspace: &Arc<CompressedWorkspace>| {
+            Some((workspace.unit.clone(), known.record(&workspace.unit)?))
+        };
         let records: Vec<_> = reading.desired.workspaces.iter().filter_map(record).collect();
         let mut trees = vec![files.clone()];
         for n in 0..files.len() {
@@ -150,16 +152,20 @@ fn units_told_to_be_settled_are_passed_over_where_the_files_still_say_the_same()
                 let again = reread_settled(&files, (&reading, &before), told);
                 assert_eq!(format!("{:?}", again.diagnostics), format!("{:?}", anew.diagnostics));
                 assert_eq!(again.desired.broken, anew.desired.broken);
-                let mut units = again.desired.workspaces.clone();
+                let mut workspaces = again.desired.workspaces.clone();
                 for settled in &again.desired.unchanged {
-                    let was =
-                        reading.desired.workspaces.iter().find(|unit| unit.unit == settled.unit).unwrap();
+                    let was = reading
+                        .desired
+                        .workspaces
+                        .iter()
+                        .find(|workspace| workspace.unit == settled.unit)
+                        .unwrap();
                     assert_eq!(settled.files, was.files);
-                    units.push(Arc::clone(was));
+                    workspaces.push(Arc::clone(was));
                     passed_over += 1;
                 }
-                units.sort_by(|a, b| a.unit.cmp(&b.unit));
-                assert_eq!(units, anew.desired.workspaces, "{}", case.display());
+                workspaces.sort_by(|a, b| a.unit.cmp(&b.unit));
+                assert_eq!(workspaces, anew.desired.workspaces, "{}", case.display());
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! NAME/now/**          the project
-//! NAME/observed.json   rows of a list response, for every unit or `{"UNIT": rows}`
+//! NAME/observed.json   rows of a list response, for every workspace or `{"UNIT": rows}`
 //! NAME/before/**       the project when last applied: every source of it with a row is managed
 //! NAME/listed.json     the rows after that; by default those of observed.json
 //! NAME/options.json    everything else, see [`Options`]
@@ -85,9 +85,11 @@ pub(super) fn outcome(case: &Path) -> String {
     let mut inventories = BTreeMap::new();
     if let Some(before) = &before {
         memory = before.updated_index(&memory);
-        for unit in &before.desired.workspaces {
-            inventories
-                .insert(unit.unit.clone(), inventory(&options, &unit.open(), of(&after_before, &unit.unit)));
+        for workspace in &before.desired.workspaces {
+            inventories.insert(
+                workspace.unit.clone(),
+                inventory(&options, &workspace.open(), of(&after_before, &workspace.unit)),
+            );
         }
     }
     let reading = reading.unwrap();
@@ -111,12 +113,12 @@ pub(super) fn outcome(case: &Path) -> String {
     let recent = asked.tasks.iter().map(|task| (task.desired.unit.clone(), options.recent)).collect();
     let approved = approve(Plan { workspaces: plans, ..Plan::default() }, &host(&options), &recent);
     show(&options, approved.plan(), &mut out);
-    for (unit, file) in &asked.blocked {
-        writeln!(out, "held: {unit} because of {file}").unwrap();
-        inventories.remove(unit);
+    for (workspace, file) in &asked.blocked {
+        writeln!(out, "held: {workspace} because of {file}").unwrap();
+        inventories.remove(workspace);
     }
-    for unit in inventories.keys() {
-        writeln!(out, "nobody declares {unit}: its sources are left alone").unwrap();
+    for workspace in inventories.keys() {
+        writeln!(out, "nobody declares {workspace}: its sources are left alone").unwrap();
     }
     out
 }
@@ -129,12 +131,12 @@ fn show(options: &Options, plan: &Plan, out: &mut String) {
     if options.json {
         writeln!(out, "{}", report::json(&view)).unwrap();
     }
-    for unit in &plan.workspaces {
-        for withheld in &unit.withheld {
+    for workspace in &plan.workspaces {
+        for withheld in &workspace.withheld {
             let refused = if withheld.refused { "refused" } else { "not asked for" };
             writeln!(out, "{} {}: {} ({refused})", withheld.action, withheld.name, withheld.code).unwrap();
         }
-        for (name, owned) in &unit.refresh {
+        for (name, owned) in &workspace.refresh {
             let ManagedSource { key, superseded, protect, declared_in, line, .. } = &**owned;
             let root = declared_in.as_deref().unwrap_or("-");
             writeln!(
@@ -210,10 +212,10 @@ fn secret_state(
 }
 
 /// Returns the inventory after applying the project and listing these rows.
-fn inventory(options: &Options, unit: &DesiredWorkspace, rows: &[ObservedSource]) -> Inventory {
+fn inventory(options: &Options, desired: &DesiredWorkspace, rows: &[ObservedSource]) -> Inventory {
     let key = key(if options.key_lost { 2 } else { 1 });
     let mut inventory = Inventory::default();
-    for source in &unit.sources {
+    for source in &desired.sources {
         let Some(row) = rows.iter().find(|row| row.name == source.name) else { continue };
         let secrets = match secret_state(source, &options.secrets_before, &key) {
             Some(SecretState::Resolved(secrets)) => secrets,
@@ -294,8 +296,8 @@ fn copy(from: &Path, to: &Path) {
 
 type Rows = BTreeMap<Option<WorkspaceRef>, Vec<ObservedSource>>;
 
-fn of<'a>(rows: &'a Rows, unit: &WorkspaceRef) -> &'a [ObservedSource] {
-    let rows = rows.get(&Some(unit.clone())).or_else(|| rows.get(&None));
+fn of<'a>(rows: &'a Rows, workspace: &WorkspaceRef) -> &'a [ObservedSource] {
+    let rows = rows.get(&Some(workspace.clone())).or_else(|| rows.get(&None));
     rows.map(Vec::as_slice).unwrap_or_default()
 }
 
@@ -304,14 +306,15 @@ fn rows(case: &Path, file: &str) -> Option<Rows> {
     let value: Value =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", case.display()));
     Some(match value {
-        Value::Object(units) => {
-            units.into_iter().map(|(unit, rows)| (Some(unit_of(&unit)), list(&rows))).collect()
-        }
+        Value::Object(workspaces) => workspaces
+            .into_iter()
+            .map(|(workspace, rows)| (Some(workspace_of(&workspace)), list(&rows)))
+            .collect(),
         rows => BTreeMap::from([(None, list(&rows))]),
     })
 }
 
-fn unit_of(text: &str) -> WorkspaceRef {
+fn workspace_of(text: &str) -> WorkspaceRef {
     let (workspace, scope) = text.split_once('/').unwrap_or((text, "user"));
     WorkspaceRef { workspace: WorkspaceId::parse(workspace).unwrap(), scope: Scope::parse(scope).unwrap() }
 }

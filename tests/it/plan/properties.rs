@@ -224,9 +224,12 @@ fn planned(world: &World) -> (WorkspacePlan, Outline) {
         quarantine: &Quarantine::default(),
         upserts: world.upserts,
     };
-    let unit = plan(&input);
-    let approved =
-        approve(Plan { workspaces: vec![unit], ..Plan::default() }, &HostLimits::default(), &BTreeMap::new());
+    let workspace = plan(&input);
+    let approved = approve(
+        Plan { workspaces: vec![workspace], ..Plan::default() },
+        &HostLimits::default(),
+        &BTreeMap::new(),
+    );
     (approved.plan().workspaces[0].clone(), input_outline(&input))
 }
 
@@ -265,16 +268,16 @@ proptest! {
         let mut fresh = 100;
         // Adopted sources are replaced in the next step, and removed ones forgotten in the next.
         for _ in 0..3 {
-            let (unit, _) = planned(&world);
-            for (name, owned) in &unit.refresh {
+            let (workspace, _) = planned(&world);
+            for (name, owned) in &workspace.refresh {
                 world.owned.insert(name.clone(), owned.clone());
             }
-            for action in &unit.actions {
+            for action in &workspace.actions {
                 carry_out(&mut world, action, &mut fresh);
             }
         }
-        let (unit, _) = planned(&world);
-        prop_assert!(unit.actions.is_empty(), "{:#?}", unit.actions);
+        let (workspace, _) = planned(&world);
+        prop_assert!(workspace.actions.is_empty(), "{:#?}", workspace.actions);
     }
 
     #[test]
@@ -295,9 +298,9 @@ proptest! {
 
     #[test]
     fn only_what_the_inventory_holds_is_cleaned_up_and_only_once(world in any_world()) {
-        let (unit, _) = planned(&world);
+        let (workspace, _) = planned(&world);
         let mut gone = BTreeSet::new();
-        for action in &unit.actions {
+        for action in &workspace.actions {
             let Step::Cleanup { id, .. } = &action.step else { continue };
             let ours = world.owned.get(&action.name);
             prop_assert!(ours.is_some_and(|owned| owned.id.as_ref() == Some(id) || owned.superseded.contains(id)));
@@ -309,15 +312,15 @@ proptest! {
             let declared = |action: &Action| world.desired.sources.iter().any(|source| source.name == action.name);
             // Superseded rows of ours do not count as removals of the source.
             let kept = |action: &Action| !action.step.counts_as_removal() || declared(action);
-            prop_assert!(unit.actions.iter().all(kept));
+            prop_assert!(workspace.actions.iter().all(kept));
         }
     }
 
     #[test]
     fn no_plan_holds_the_value_of_a_secret(world in any_world()) {
-        let (unit, hash) = planned(&world);
-        let debug = format!("{unit:?} {hash:?}");
-        let plan = Plan { workspaces: vec![unit], ..Plan::default() };
+        let (workspace, hash) = planned(&world);
+        let debug = format!("{workspace:?} {hash:?}");
+        let plan = Plan { workspaces: vec![workspace], ..Plan::default() };
         let now = jiff::Timestamp::UNIX_EPOCH;
         let view = ReportInput { plan: &plan, outcomes: None, now, local: None, plan_id: "-", problems: &Problems::default() };
         let text = report::text(&view, &Style { verbose: true, ..Style::default() });

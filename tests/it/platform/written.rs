@@ -251,7 +251,7 @@ async fn durations_and_maps_have_one_kind_of_value_in_a_column() {
     // Written as times of a day.
     let found = rows(&house, &format!("{FASTPARQUET}-durations.parquet"), json!({})).await;
     assert_eq!(found, [json!({ "d": "00:00:01" }), json!({ "d": "50:00:00" }), json!({ "d": "-00:00:01" })]);
-    // Written as integers; only Arrow's own schema has their unit.
+    // Written as integers; only Arrow's own schema has their workspace.
     let found = rows(&house, &format!("{PYARROW}-durations.parquet"), json!({})).await;
     let of = |value: Value| json!({ "s": value, "ms": value, "us": value, "ns": value });
     assert_eq!(found, [of(json!(1500)), of(json!(-1)), of(json!(null))]);

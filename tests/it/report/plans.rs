@@ -90,15 +90,14 @@ pub(crate) fn source(text: &str, line: u32) -> DesiredSource {
     }
 }
 
-/// Creates a unit that declares `sources` and has an empty plan.
-pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<DesiredSource>) -> WorkspacePlan {
-    let unit = WorkspaceRef {
-        workspace: WorkspaceId::parse(workspace).unwrap(),
-        scope: Scope::parse(scope).unwrap(),
-    };
+/// Creates a workspace that declares `sources` and has an empty plan.
+pub(crate) fn workspace(label: &str, id: &str, scope: &str, sources: Vec<DesiredSource>) -> WorkspacePlan {
     let desired = DesiredWorkspace {
-        unit,
-        alias: (label != workspace).then(|| label.to_owned()),
+        unit: WorkspaceRef {
+            workspace: WorkspaceId::parse(id).unwrap(),
+            scope: Scope::parse(scope).unwrap(),
+        },
+        alias: (label != id).then(|| label.to_owned()),
         policy: Policy::default(),
         sources,
         moved: Vec::new(),
@@ -109,8 +108,8 @@ pub(crate) fn unit(label: &str, workspace: &str, scope: &str, sources: Vec<Desir
     WorkspacePlan { error: None, ..WorkspacePlan::failed(Arc::new(desired), error) }
 }
 
-pub(crate) fn plan_of(units: Vec<WorkspacePlan>) -> Plan {
-    Plan { workspaces: units, ..Plan::default() }
+pub(crate) fn plan_of(workspaces: Vec<WorkspacePlan>) -> Plan {
+    Plan { workspaces, ..Plan::default() }
 }
 
 pub(crate) fn action(step: Step, source: &str, reason: &str, line: u32) -> Action {
@@ -255,7 +254,7 @@ pub(crate) fn problems() -> (Plan, Problems) {
         )
     }];
     let orphan = |workspace: &str, scope: &str, sources| Orphan {
-        unit: WorkspaceRef {
+        workspace: WorkspaceRef {
             workspace: WorkspaceId::parse(workspace).unwrap(),
             scope: Scope::parse(scope).unwrap(),
         },
@@ -275,7 +274,7 @@ pub(crate) fn everything() -> Plan {
 }
 
 fn crm() -> WorkspacePlan {
-    let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
+    let mut crm = workspace("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
     let mut replaced = action(replace(0, "source_123"), "customer_db", "connection_config changed", 6);
     replaced.changes = vec![
         change("connection_config.host", json!("db1.example.com"), json!("db2.example.com")),
@@ -293,8 +292,12 @@ fn sales() -> WorkspacePlan {
     api.sync = Some(every(6 * 3600));
     let mut orders = source("orders_db", 30);
     orders.sync = Some(cron("15 2 * * MON-SAT", "Europe/Rome"));
-    let mut sales =
-        unit("sales", "ws_7f3a91", "user", vec![api, orders, source("returns", 44), source("stock", 60)]);
+    let mut sales = workspace(
+        "sales",
+        "ws_7f3a91",
+        "user",
+        vec![api, orders, source("returns", 44), source("stock", 60)],
+    );
     let vanished = Action {
         corrects_drift: true,
         ..action(Step::Connect { index: 2 }, "returns", "gone from the platform", 44)
@@ -323,7 +326,7 @@ fn sales() -> WorkspacePlan {
 }
 
 fn risk() -> WorkspacePlan {
-    let mut risk = unit("risk", "ws_02bd44", "organization", vec![source("tickets", 3)]);
+    let mut risk = workspace("risk", "ws_02bd44", "organization", vec![source("tickets", 3)]);
     risk.actions = vec![
         action(cleanup("source_31", Removal::Removed), "old_ledger", "[removed] RISK-88", 50),
         action(cleanup("source_4", Removal::Superseded), "tickets", "superseded by a newer one of ours", 3),
@@ -368,7 +371,7 @@ fn support() -> WorkspacePlan {
     let mut paused = source("chat_export", 12);
     paused.suspend =
         Some(Suspend { reason: "OPS-12, vendor migrates".into(), until: "2026-12-01".parse().ok() });
-    let mut support = unit(
+    let mut support = workspace(
         "support",
         "ws_9a0c11",
         "user",
@@ -407,7 +410,7 @@ fn support() -> WorkspacePlan {
 }
 
 fn legacy() -> WorkspacePlan {
-    let legacy = unit("ws_legacy", "ws_legacy", "user", Vec::new());
+    let legacy = workspace("ws_legacy", "ws_legacy", "user", Vec::new());
     let message = "could not list the sources of ws_legacy: 403 forbidden. The token has no access to this workspace; ask its owner for it, or take the workspace out of the files";
     WorkspacePlan::failed(legacy.desired, WorkspaceError::new(ErrorKind::Auth, message.into()))
 }
@@ -442,21 +445,23 @@ pub(crate) fn applied() -> (Plan, Vec<ApplyOutcome>) {
 
 /// An empty plan.
 pub(crate) fn quiet() -> Plan {
-    let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
+    let mut crm = workspace("crm", "ws_1c04de", "user", vec![source("customer_db", 6), source("leads", 19)]);
     crm.unchanged = vec![name("customer_db"), name("leads")];
     crm.unreadable = vec!["customer_db: connection_config.password".into()];
     let mut paused = source("old", 3);
     paused.suspend = Some(Suspend { reason: "OPS-1".into(), until: None });
-    let mut ops = unit("ops", "ws_2", "user", vec![paused]);
+    let mut ops = workspace("ops", "ws_2", "user", vec![paused]);
     ops.suspended = vec![Suspended { name: name("old"), reason: "OPS-1".into(), drift: Vec::new() }];
     plan_of(vec![crm, ops])
 }
 
 /// Names and values that try to inject control codes or markup.
 pub(crate) fn hostile() -> Plan {
-    let mut plan =
-        in_unit("\u{1b}[2J\u{202e}evil", "`|<img src=x onerror=alert(1)>@team\n::error::x\n```\n# title");
-    let mut names = unit("<b>&@octocat", "ws_`", "a|b", Vec::new());
+    let mut plan = in_workspace(
+        "\u{1b}[2J\u{202e}evil",
+        "`|<img src=x onerror=alert(1)>@team\n::error::x\n```\n# title",
+    );
+    let mut names = workspace("<b>&@octocat", "ws_`", "a|b", Vec::new());
     names.unmanaged = ["$(rm -rf ~)", "it's", "-rf", "[click](https://example.com)", "東京の注文", "a\nb"]
         .map(unmanaged)
         .into_iter()
@@ -466,11 +471,11 @@ pub(crate) fn hostile() -> Plan {
 }
 
 /// Puts `hostile` and `other` in every place that contains external text.
-pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
+pub(crate) fn in_workspace(hostile: &str, other: &str) -> Plan {
     let text = if hostile.is_empty() { "x" } else { hostile };
-    let workspace = if matches!(text, "." | "..") { "x" } else { text };
+    let id = if matches!(text, "." | "..") { "x" } else { text };
     let declared = DesiredSource { sync: Some(cron(other, hostile)), ..source(text, 1) };
-    let mut unit = unit(other, workspace, text, vec![declared]);
+    let mut workspace = workspace(other, id, text, vec![declared]);
     let mut replaced = action(replace(0, text), text, other, 1);
     replaced.location = Some(at(text, 1));
     replaced.name = name("the name");
@@ -487,20 +492,20 @@ pub(crate) fn in_unit(hostile: &str, other: &str) -> Plan {
     let lacking =
         Action { missing_secrets: Some(other.into()), ..action(Step::Connect { index: 0 }, text, "new", 1) };
     let schedule = Step::Schedule { index: 0, before: Some(cron(hostile, other)) };
-    unit.actions = vec![lacking, replaced, action(schedule, text, other, 1)];
-    unit.withheld = vec![withheld(text, ActionKind::Cleanup, WithheldReason::Protected, other, other)];
-    unit.unmanaged = [unmanaged(text)].into_iter().collect();
-    unit.unreadable = vec![format!("{text}: {other}")];
+    workspace.actions = vec![lacking, replaced, action(schedule, text, other, 1)];
+    workspace.withheld = vec![withheld(text, ActionKind::Cleanup, WithheldReason::Protected, other, other)];
+    workspace.unmanaged = [unmanaged(text)].into_iter().collect();
+    workspace.unreadable = vec![format!("{text}: {other}")];
     let failed = WorkspacePlan::failed(
-        unit.desired.clone(),
+        workspace.desired.clone(),
         WorkspaceError::new(ErrorKind::List, format!("{other}{hostile}")),
     );
-    plan_of(vec![unit, failed])
+    plan_of(vec![workspace, failed])
 }
 
 /// SQL, JSON in a string, long values, missing last newlines, long comparisons.
 pub(crate) fn multi_line() -> Plan {
-    let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
+    let mut crm = workspace("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
     let sql = "select id,\n       total\n  from orders\n where day > '2026-01-01'\n   and region = 'EU'\n order by id\n";
     let numbers = |step: usize| (0..200).map(|n| format!("line {}\n", n * step)).collect::<String>();
     let long = |middle: &str| json!(format!("{}{middle}{}", "a".repeat(400), "z".repeat(400)));
@@ -539,7 +544,7 @@ pub(crate) fn schedules() -> Plan {
         declared("same_rhythm", Some(stale)),
     ];
     let before = [None, Some(every(900)), Some(every(900)), Some(every(3600))];
-    let mut crm = unit("crm", "ws_1c04de", "user", sources.clone());
+    let mut crm = workspace("crm", "ws_1c04de", "user", sources.clone());
     crm.actions = sources
         .iter()
         .zip(before)
@@ -555,24 +560,24 @@ pub(crate) fn schedules() -> Plan {
 pub(crate) fn counted() -> Vec<Plan> {
     let mut plans = vec![plan_of(Vec::new())];
     for n in [1, 2, 1_200] {
-        let mut unit = unit("crm", "ws_1", "user", Vec::new());
-        unit.unchanged = (0..n).map(|n| name(&format!("s{n}"))).collect();
-        plans.push(plan_of(vec![unit.clone()]));
-        unit.unmanaged = (0..n).map(|n| unmanaged(&format!("u{n}"))).collect();
-        plans.push(plan_of(vec![unit.clone()]));
-        unit.unchanged.clear();
-        unit.withheld = (0..n)
+        let mut workspace = workspace("crm", "ws_1", "user", Vec::new());
+        workspace.unchanged = (0..n).map(|n| name(&format!("s{n}"))).collect();
+        plans.push(plan_of(vec![workspace.clone()]));
+        workspace.unmanaged = (0..n).map(|n| unmanaged(&format!("u{n}"))).collect();
+        plans.push(plan_of(vec![workspace.clone()]));
+        workspace.unchanged.clear();
+        workspace.withheld = (0..n)
             .map(|n| withheld(&format!("w{n}"), ActionKind::Cleanup, WithheldReason::PruneOff, "r", ""))
             .collect();
-        plans.push(plan_of(vec![unit.clone()]));
-        unit.actions = (0..n)
+        plans.push(plan_of(vec![workspace.clone()]));
+        workspace.actions = (0..n)
             .flat_map(|n| {
                 let source = format!("a{n}");
                 let schedule = Step::Schedule { index: 0, before: None };
                 [schedule, cleanup("1", Removal::Undeclared)].map(|step| action(step, &source, "r", 1))
             })
             .collect();
-        plans.push(plan_of(vec![unit]));
+        plans.push(plan_of(vec![workspace]));
         plans.push(plan_of(vec![legacy(); n.min(2)]));
     }
     plans
@@ -580,7 +585,7 @@ pub(crate) fn counted() -> Vec<Plan> {
 
 /// Long keys, wide characters, and too many unmanaged sources to list.
 pub(crate) fn wide() -> Plan {
-    let mut crm = unit("crm", "ws_1c04de", "user", Vec::new());
+    let mut crm = workspace("crm", "ws_1c04de", "user", Vec::new());
     let keys = ["a_key_that_is_far_longer_than_any_column_ought_to_be", "short", "東京の注文", "città"];
     crm.actions = keys
         .iter()
@@ -593,20 +598,20 @@ pub(crate) fn wide() -> Plan {
 
 /// Many workspaces with many sources to connect.
 pub(crate) fn huge(workspaces: usize, sources: usize) -> Plan {
-    let unit = |n: usize| {
+    let workspace = |n: usize| {
         let label = format!("workspace-{n}");
-        let mut unit = unit(&label, &format!("ws_{n}"), "user", Vec::new());
-        unit.actions = (0..sources)
+        let mut workspace = workspace(&label, &format!("ws_{n}"), "user", Vec::new());
+        workspace.actions = (0..sources)
             .map(|index| action(Step::Connect { index }, &format!("source-{index}"), "new", 1))
             .collect();
-        unit
+        workspace
     };
-    plan_of((0..workspaces).map(unit).collect())
+    plan_of((0..workspaces).map(workspace).collect())
 }
 
 /// A change marked as sensitive that contains its values nevertheless.
 pub(crate) fn sensitive(value: &str, drift: bool) -> Plan {
-    let mut crm = unit("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
+    let mut crm = workspace("crm", "ws_1c04de", "user", vec![source("customer_db", 6)]);
     let marked = FieldChange {
         before: Some(json!(value)),
         after: Some(json!([value])),

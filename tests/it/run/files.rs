@@ -59,10 +59,11 @@ fn a_look_that_finds_nothing_moved_waits_for_nobody_who_writes_the_workspace() {
     until_looked(&scene, &daemon);
     let url = BaseUrl::parse(&scene.platform.url()).unwrap();
     let state = Store::open(scene.state.path(), url.as_str()).unwrap();
-    let unit = WorkspaceRef { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
+    let workspace =
+        WorkspaceRef { workspace: WorkspaceId::parse("ws_one").unwrap(), scope: Scope::default() };
     let locks = || std::fs::read_dir(scene.state.path().join("locks")).unwrap().count();
     let before = locks();
-    let writing = state.lock(&unit, "someone").unwrap();
+    let writing = state.lock(&workspace, "someone").unwrap();
     assert_eq!(locks(), before, "it is the very lock that the daemon takes");
     until_looked(&scene, &daemon);
     until_looked(&scene, &daemon);

@@ -1,6 +1,6 @@
 //! Tests cron in every time zone against a walk along the wall clock.
 
-use super::{DAY, HOUR, MINUTE, at, cron, name, seconds, spec, timing_of, unit};
+use super::{DAY, HOUR, MINUTE, at, cron, name, seconds, spec, timing_of, workspace};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use proptest::prelude::{Strategy, any, prop, prop_assert, prop_oneof, proptest};
@@ -202,8 +202,8 @@ proptest! {
         zone in prop_oneof![any::<String>(), "[A-Z][a-z]{1,8}/[A-Z][a-z]{1,8}"],
     ) {
         let when = |zone: &str| spec(cron(&expression, zone));
-        let _ = CompiledSchedule::compile(&unit("w"), &name("s"), &when(&zone));
-        if let Ok(timing) = CompiledSchedule::compile(&unit("w"), &name("s"), &when("Europe/Rome")) {
+        let _ = CompiledSchedule::compile(&workspace("w"), &name("s"), &when(&zone));
+        if let Ok(timing) = CompiledSchedule::compile(&workspace("w"), &name("s"), &when("Europe/Rome")) {
             let _ = (timing.next_after(Timestamp::MAX), timing.latest_at_or_before(Timestamp::MIN));
             prop_assert!(timing.next_after(at("2026-01-01T00:00:00Z")).is_some());
         }

@@ -1,6 +1,6 @@
 //! Tests of long histories: late passes, outages, crashes and clock changes.
 
-use super::{DAY, HOUR, MINUTE, at, cron, name, spec, unit};
+use super::{DAY, HOUR, MINUTE, at, cron, name, spec, workspace};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,14 +40,14 @@ struct Source {
 }
 
 impl Source {
-    fn new(unit: &WorkspaceRef, number: usize, spec: SyncSpec, now: Timestamp) -> Self {
+    fn new(workspace: &WorkspaceRef, number: usize, spec: SyncSpec, now: Timestamp) -> Self {
         let name = name(&format!("source-{number}"));
-        let timing = CompiledSchedule::compile(unit, &name, &spec).unwrap();
+        let timing = CompiledSchedule::compile(workspace, &name, &spec).unwrap();
         let expected = timing.next_after(now).unwrap();
         Self { name, spec, timing, known_since: now, last: None, busy_until: None, expected, runs: 0 }
     }
 
-    fn any(unit: &WorkspaceRef, number: usize, dice: &mut Dice, now: Timestamp) -> Self {
+    fn any(workspace: &WorkspaceRef, number: usize, dice: &mut Dice, now: Timestamp) -> Self {
         const EXPRESSIONS: [&str; 6] = [
             "15 2 * * MON-SAT",
             "*/30 2 * * *",
@@ -69,16 +69,16 @@ impl Source {
         spec.jitter = Duration::from_secs(dice.below(2 * HOUR).unsigned_abs());
         spec.missed = if dice.below(2) == 0 { Missed::Once } else { Missed::Skip };
         spec.overlap = if dice.below(2) == 0 { Overlap::Forbid } else { Overlap::Queue };
-        Self::new(unit, number, spec, now)
+        Self::new(workspace, number, spec, now)
     }
 
     fn scheduled<'a>(
         &'a self,
-        unit: &'a WorkspaceRef,
+        workspace: &'a WorkspaceRef,
         options: &'a serde_json::Map<String, serde_json::Value>,
     ) -> ScheduleInput<'a> {
         ScheduleInput {
-            unit,
+            workspace,
             name: &self.name,
             spec: &self.spec,
             timing: &self.timing,
@@ -124,16 +124,16 @@ impl Source {
     }
 }
 
-/// Sources of one unit.
+/// Sources of one workspace.
 struct Fleet {
-    unit: WorkspaceRef,
+    workspace: WorkspaceRef,
     sources: Vec<Source>,
 }
 
 impl Fleet {
     fn decide(&self, now: Timestamp) -> Decision {
         let options = serde_json::Map::new();
-        let scheduled: Vec<_> = self.sources.iter().map(|s| s.scheduled(&self.unit, &options)).collect();
+        let scheduled: Vec<_> = self.sources.iter().map(|s| s.scheduled(&self.workspace, &options)).collect();
         due(now, &scheduled)
     }
 
@@ -211,9 +211,9 @@ fn live(fleet: &mut Fleet, dice: &mut Dice, start: Timestamp, end: Timestamp) {
 fn live_for(seed: u64, size: usize, days: i64) {
     let start = at("2026-01-15T12:34:56Z");
     let mut dice = Dice(seed);
-    let unit = unit(&format!("workspace-{seed}"));
-    let sources = (0..size).map(|number| Source::any(&unit, number, &mut dice, start)).collect();
-    let mut fleet = Fleet { unit, sources };
+    let workspace = workspace(&format!("workspace-{seed}"));
+    let sources = (0..size).map(|number| Source::any(&workspace, number, &mut dice, start)).collect();
+    let mut fleet = Fleet { workspace, sources };
     live(&mut fleet, &mut dice, start, start + SignedDuration::from_secs(days * DAY));
 }
 
@@ -257,12 +257,12 @@ proptest! {
     ) {
         let mut dice = Dice(seed);
         let mut now = at("2026-03-01T00:00:00Z");
-        let unit = unit("w");
-        let mut sources: Vec<_> = (0..4).map(|number| Source::any(&unit, number, &mut dice, now)).collect();
+        let workspace = workspace("w");
+        let mut sources: Vec<_> = (0..4).map(|number| Source::any(&workspace, number, &mut dice, now)).collect();
         let options = serde_json::Map::new();
         for jump in jumps {
             now += SignedDuration::from_secs(jump);
-            let scheduled: Vec<_> = sources.iter().map(|source| source.scheduled(&unit, &options)).collect();
+            let scheduled: Vec<_> = sources.iter().map(|source| source.scheduled(&workspace, &options)).collect();
             let decision = due(now, &scheduled);
             let rewound: Vec<usize> = decision.rewound.iter().map(|rewound| rewound.index).collect();
             prop_assert_eq!(decision.clock_behind(), !rewound.is_empty());
@@ -299,8 +299,8 @@ proptest! {
     ) {
         let now = at("2026-03-28T00:00:00Z");
         let moment = |from_now: i64| now + SignedDuration::from_secs(from_now);
-        let unit = unit("w");
-        let mut source = Source::any(&unit, 0, &mut Dice(seed), now);
+        let workspace = workspace("w");
+        let mut source = Source::any(&workspace, 0, &mut Dice(seed), now);
         source.known_since = moment(known_since);
         source.last = last.map(|(firing, running, ended)| LastClaim {
             firing: moment(firing),
@@ -308,7 +308,7 @@ proptest! {
             ended: ended.map(moment),
         });
         let options = serde_json::Map::new();
-        let scheduled = [ScheduleInput { suspended, ..source.scheduled(&unit, &options) }];
+        let scheduled = [ScheduleInput { suspended, ..source.scheduled(&workspace, &options) }];
         let ripe = next_decision_at(now, &scheduled[0]);
         let says = |at| Decision { wake_at: None, ..due(at, &scheduled) } != Decision::default();
         for later in waits.into_iter().map(moment).filter(|later| ripe.is_none_or(|ripe| *later < ripe)) {

@@ -2,7 +2,7 @@
 
 use super::{
     PLATFORM, all_rows, all_runs, at, definition, entry, id, intent, journalled, name, own, owned, scheduled,
-    unit,
+    workspace,
 };
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -37,8 +37,8 @@ async fn only_the_owner_may_read_what_is_made() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deep/state");
     let state = Store::open(&path, PLATFORM).unwrap();
-    state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
-    let _lock = state.lock(&unit("a"), "apply").unwrap();
+    state.commit(&workspace("a"), vec![own("crm")]).await.unwrap();
+    let _lock = state.lock(&workspace("a"), "apply").unwrap();
     assert_eq!(mode(&path), 0o700);
     assert_eq!(mode(&dir.path().join("deep")), 0o700);
     let mut files = 0;
@@ -57,7 +57,10 @@ async fn the_log_is_written_back_before_it_grows_large() {
     let large = definition([("query", ConfigValue::String("x".repeat(MIB)))]);
     for n in 0..64 {
         let owned = Arc::new(owned("crm", large.clone()));
-        state.commit(&unit(&format!("w{n}")), vec![StoreChange::Manage(name("crm"), owned)]).await.unwrap();
+        state
+            .commit(&workspace(&format!("w{n}")), vec![StoreChange::Manage(name("crm"), owned)])
+            .await
+            .unwrap();
     }
     let size = |file: &str| usize::try_from(fs::metadata(dir.path().join(file)).unwrap().len()).unwrap();
     assert!(size("state.db-wal") < 32 * MIB, "{} bytes", size("state.db-wal"));
@@ -74,14 +77,14 @@ async fn reading_creates_nothing() {
     assert!(listing(dir.path()).is_empty());
 
     let state = Store::open(&missing, PLATFORM).unwrap();
-    state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
+    state.commit(&workspace("a"), vec![own("crm")]).await.unwrap();
     drop(state);
     let before = listing(&missing);
     assert!(!before.contains(&"state.db-wal".to_owned()), "closed in good order: {before:?}");
     let reader = Store::open_read_only(&missing, PLATFORM).unwrap().unwrap();
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 1);
-    assert!(matches!(reader.commit(&unit("a"), vec![]).await, Err(StoreError::ReadOnly { .. })));
-    assert!(matches!(reader.lock(&unit("a"), "plan"), Err(LockError::ReadOnly)));
+    assert_eq!(reader.inventory(&workspace("a")).await.unwrap().managed.len(), 1);
+    assert!(matches!(reader.commit(&workspace("a"), vec![]).await, Err(StoreError::ReadOnly { .. })));
+    assert!(matches!(reader.lock(&workspace("a"), "plan"), Err(LockError::ReadOnly)));
     assert_eq!(listing(&missing), before);
 }
 
@@ -91,19 +94,19 @@ async fn a_reader_sees_what_a_writer_commits_meanwhile() {
     drop(Store::open(dir.path(), PLATFORM).unwrap());
     let reader = Store::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
     let writer = Store::open(dir.path(), PLATFORM).unwrap();
-    writer.commit(&unit("a"), vec![own("one")]).await.unwrap();
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 1);
-    writer.commit(&unit("a"), vec![own("two")]).await.unwrap();
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 2);
+    writer.commit(&workspace("a"), vec![own("one")]).await.unwrap();
+    assert_eq!(reader.inventory(&workspace("a")).await.unwrap().managed.len(), 1);
+    writer.commit(&workspace("a"), vec![own("two")]).await.unwrap();
+    assert_eq!(reader.inventory(&workspace("a")).await.unwrap().managed.len(), 2);
     assert_eq!(reader.key().id(), writer.key().id());
     drop(writer);
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 2);
+    assert_eq!(reader.inventory(&workspace("a")).await.unwrap().managed.len(), 2);
     assert!(!dir.path().join("state.db-wal").exists());
     let writer = Store::open(dir.path(), PLATFORM).unwrap();
-    writer.commit(&unit("a"), vec![own("six")]).await.unwrap();
+    writer.commit(&workspace("a"), vec![own("six")]).await.unwrap();
     drop(writer);
     assert_eq!(
-        reader.inventory(&unit("a")).await.unwrap().managed.len(),
+        reader.inventory(&workspace("a")).await.unwrap().managed.len(),
         3,
         "of a file that was closed again"
     );
@@ -118,7 +121,7 @@ async fn a_draft_that_an_interrupted_start_left_is_discarded() {
     fs::write(dir.path().join("state.db.new"), &bytes[..bytes.len() / 2]).unwrap();
     fs::write(dir.path().join("state.db.new-wal"), "half a log").unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
+    state.commit(&workspace("a"), vec![own("crm")]).await.unwrap();
     drop(state);
     assert!(listing(dir.path()).iter().all(|name| !name.contains("new")), "{:?}", listing(dir.path()));
     assert_eq!(mode(&dir.path().join("state.db")), 0o600);
@@ -134,10 +137,10 @@ async fn a_directory_name_is_not_read_as_syntax() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a?mode=rwc#b %41 'é'");
     let state = Store::open(&path, PLATFORM).unwrap();
-    state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
+    state.commit(&workspace("a"), vec![own("crm")]).await.unwrap();
     drop(state);
     let reader = Store::open_read_only(&path, PLATFORM).unwrap().unwrap();
-    assert_eq!(reader.inventory(&unit("a")).await.unwrap().managed.len(), 1);
+    assert_eq!(reader.inventory(&workspace("a")).await.unwrap().managed.len(), 1);
 }
 
 #[tokio::test]
@@ -146,7 +149,7 @@ async fn a_copy_taken_mid_write_opens_with_every_finished_commit() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
     for n in 0..20 {
-        state.commit(&unit("a"), vec![own(&format!("s{n}"))]).await.unwrap();
+        state.commit(&workspace("a"), vec![own(&format!("s{n}"))]).await.unwrap();
     }
     let copy = tempfile::tempdir().unwrap();
     for file in ["state.db", "state.db-wal", "fingerprint.key"] {
@@ -156,7 +159,7 @@ async fn a_copy_taken_mid_write_opens_with_every_finished_commit() {
     let log = fs::OpenOptions::new().write(true).open(copy.path().join("state.db-wal")).unwrap();
     log.set_len(log.metadata().unwrap().len() - 10).unwrap();
     let reopened = Store::open(copy.path(), PLATFORM).unwrap();
-    let found = reopened.inventory(&unit("a")).await.unwrap().managed.len();
+    let found = reopened.inventory(&workspace("a")).await.unwrap().managed.len();
     assert_eq!(found, 19, "the torn commit is gone as a whole, the others stand");
 }
 
@@ -189,10 +192,10 @@ async fn some_other_programs_database_is_left_alone() {
 async fn a_row_that_cannot_be_read_is_damage_not_absence() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    state.commit(&unit("a"), vec![own("crm")]).await.unwrap();
+    state.commit(&workspace("a"), vec![own("crm")]).await.unwrap();
     let raw = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
     raw.execute("UPDATE owned SET owned = '{\"key\": 1}'", []).unwrap();
-    assert!(matches!(state.inventory(&unit("a")).await, Err(StoreError::Damaged { .. })));
+    assert!(matches!(state.inventory(&workspace("a")).await, Err(StoreError::Damaged { .. })));
 }
 
 #[tokio::test]
@@ -218,23 +221,27 @@ async fn a_database_of_version_1_opens_with_all_that_is_in_it() {
     drop(raw);
     let before = fs::read(dir.path().join("state.db")).unwrap();
     let looked = Store::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
-    assert_eq!(looked.last_runs(&unit("ws_1")).await.unwrap().len(), 1, "verbs that only look work at once");
-    let refused = looked.commit(&unit("ws_1"), vec![own("crm")]).await;
+    assert_eq!(
+        looked.last_runs(&workspace("ws_1")).await.unwrap().len(),
+        1,
+        "verbs that only look work at once"
+    );
+    let refused = looked.commit(&workspace("ws_1"), vec![own("crm")]).await;
     assert!(matches!(refused, Err(StoreError::ReadOnly { .. })), "{refused:?}");
     drop(looked);
     assert_eq!(fs::read(dir.path().join("state.db")).unwrap(), before, "and the file stays as it is");
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let inventory = state.inventory(&unit("ws_1")).await.unwrap();
+    let inventory = state.inventory(&workspace("ws_1")).await.unwrap();
     assert_eq!(inventory.managed[&name("crm")].id, Some(id("source_1")));
     assert_eq!(inventory.intents.values().next().unwrap().kind, IntentKind::Cleanup(id("source_1")));
     let history = state.history(all_runs()).await.unwrap();
-    let last = state.last_runs(&unit("ws_1")).await.unwrap()[&name("crm")].clone();
+    let last = state.last_runs(&workspace("ws_1")).await.unwrap()[&name("crm")].clone();
     assert_eq!(history.len(), 1);
     assert_eq!((last.firing, last.started_at), (history[0].firing, history[0].started_at));
     assert_eq!((last.last_success, last.outcome), (history[0].finished_at, RunOutcome::Done));
     assert_eq!(state.journal(all_rows()).await.unwrap().len(), 1);
-    assert_eq!(state.files("/tree").await.unwrap()["crm.toml"], [unit("ws_1")]);
-    assert_eq!(state.quarantined(&unit("ws_1")).await.unwrap().len(), 1);
+    assert_eq!(state.files("/tree").await.unwrap()["crm.toml"], [workspace("ws_1")]);
+    assert_eq!(state.quarantined(&workspace("ws_1")).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -266,11 +273,11 @@ async fn a_secret_stands_in_no_file_of_the_state() {
     source.applied.secrets = resolved.fingerprints(state.key());
     assert!(source.applied.secrets.contains_key(&FieldPath::root("connection_config").key("password")));
     let connect = NewIntent { kind: IntentKind::Connect(Arc::new(source.applied.clone())), ..intent("crm") };
-    state.record_intents(&unit("a"), &[connect], at(0)).await.unwrap();
+    state.record_intents(&workspace("a"), &[connect], at(0)).await.unwrap();
     // Many intents are compressed, so a search in the file would not find the canary.
-    let recorded = state.inventory(&unit("a")).await.unwrap().intents;
+    let recorded = state.inventory(&workspace("a")).await.unwrap().intents;
     assert!(!serde_json::to_string(&recorded).unwrap().contains(CANARY));
-    state.commit(&unit("a"), vec![StoreChange::Manage(name("crm"), Arc::new(source))]).await.unwrap();
+    state.commit(&workspace("a"), vec![StoreChange::Manage(name("crm"), Arc::new(source))]).await.unwrap();
     let look = |file: &Path| {
         let bytes = fs::read(file).unwrap();
         assert!(!bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()), "{}", file.display());
@@ -285,10 +292,10 @@ fn the_state_works_without_a_runtime_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
     let first = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    first.block_on(state.commit(&unit("a"), vec![own("crm")])).unwrap();
+    first.block_on(state.commit(&workspace("a"), vec![own("crm")])).unwrap();
     drop(first);
     let second = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    assert_eq!(second.block_on(state.inventory(&unit("a"))).unwrap().managed.len(), 1);
+    assert_eq!(second.block_on(state.inventory(&workspace("a"))).unwrap().managed.len(), 1);
 }
 
 #[tokio::test]
@@ -313,13 +320,13 @@ async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
     victim.wait().unwrap();
 
     let reader = Store::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
-    let seen = reader.inventory(&unit("a")).await.unwrap().managed.len();
+    let seen = reader.inventory(&workspace("a")).await.unwrap().managed.len();
     assert!(seen >= finished, "{seen} of {finished}");
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let inventory = state.inventory(&unit("a")).await.unwrap();
+    let inventory = state.inventory(&workspace("a")).await.unwrap();
     assert_eq!(inventory.managed.len(), seen);
     assert_eq!(state.journal(all_rows()).await.unwrap().len(), seen.min(100), "both or neither");
-    let _lock = state.lock(&unit("a"), "apply").unwrap();
+    let _lock = state.lock(&workspace("a"), "apply").unwrap();
     let run = &state.history(all_runs()).await.unwrap()[0];
     assert_eq!(run.outcome, RunOutcome::Unknown);
     assert_eq!(run.message.as_deref(), Some("the process ended before the response arrived"));
@@ -329,11 +336,11 @@ async fn a_killed_process_leaves_every_finished_commit_and_no_lock() {
 /// Body of the process that the test above kills.
 async fn victim(dir: &Path) {
     let state = Store::open(dir, PLATFORM).unwrap();
-    let _lock = state.lock(&unit("a"), "run").unwrap();
-    state.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
+    let _lock = state.lock(&workspace("a"), "run").unwrap();
+    state.claim(&workspace("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
     for n in 0.. {
         let changes = vec![own(&format!("s{n}")), journalled(entry("s", at(n)))];
-        state.commit(&unit("a"), changes).await.unwrap();
+        state.commit(&workspace("a"), changes).await.unwrap();
         println!("\nfinished {n}");
     }
 }
@@ -349,7 +356,7 @@ fn reading_never_fails_and_never_goes_back_while_others_write() {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             for n in 0..40 {
                 let state = Store::open(&path, PLATFORM).unwrap();
-                runtime.block_on(state.commit(&unit("a"), vec![own(&format!("s{n}"))])).unwrap();
+                runtime.block_on(state.commit(&workspace("a"), vec![own(&format!("s{n}"))])).unwrap();
             }
         }
     });
@@ -357,10 +364,10 @@ fn reading_never_fails_and_never_goes_back_while_others_write() {
     let reader = Store::open_read_only(&path, PLATFORM).unwrap().unwrap();
     let mut seen = 0;
     while !writer.is_finished() {
-        let now = runtime.block_on(reader.inventory(&unit("a"))).unwrap().managed.len();
+        let now = runtime.block_on(reader.inventory(&workspace("a"))).unwrap().managed.len();
         assert!(now >= seen, "{now} after {seen}");
         seen = now;
     }
     writer.join().unwrap();
-    assert_eq!(runtime.block_on(reader.inventory(&unit("a"))).unwrap().managed.len(), 40);
+    assert_eq!(runtime.block_on(reader.inventory(&workspace("a"))).unwrap().managed.len(), 40);
 }

@@ -1,6 +1,6 @@
 //! Tests of runs: claimed once, ended once, and closed for dead processes.
 
-use super::{PLATFORM, all_rows, all_runs, at, entry, journalled, name, scheduled, unit};
+use super::{PLATFORM, all_rows, all_runs, at, entry, journalled, name, scheduled, workspace};
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn a_firing_is_claimed_once_however_many_try() {
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 let claims = |n| vec![scheduled("crm", at(n)), scheduled("erp", at(n))];
                 (0..25)
-                    .flat_map(|n| runtime.block_on(state.claim(&unit("a"), claims(n), at(n))).unwrap())
+                    .flat_map(|n| runtime.block_on(state.claim(&workspace("a"), claims(n), at(n))).unwrap())
                     .flatten()
                     .collect::<Vec<_>>()
             })
@@ -45,9 +45,9 @@ async fn only_scheduled_firings_are_unique_and_per_source() {
     let manual = Claim { trigger: Trigger::Manual, ..scheduled("crm", at(0)) };
     let claims =
         vec![scheduled("crm", at(0)), scheduled("crm", at(0)), manual.clone(), manual, scheduled("b", at(0))];
-    let won = state.claim(&unit("a"), claims, at(0)).await.unwrap();
+    let won = state.claim(&workspace("a"), claims, at(0)).await.unwrap();
     assert_eq!(won.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, true, true]);
-    let elsewhere = state.claim(&unit("b"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
+    let elsewhere = state.claim(&workspace("b"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
     assert!(elsewhere[0].is_some());
 }
 
@@ -57,11 +57,12 @@ async fn runs_end_once_and_are_remembered() {
     let state = Store::open(dir.path(), PLATFORM).unwrap();
     for (n, outcome) in [(0, RunOutcome::Done), (1, RunOutcome::Failed)] {
         let run =
-            state.claim(&unit("a"), vec![scheduled("crm", at(n * 60))], at(n * 60 + 1)).await.unwrap()[0];
+            state.claim(&workspace("a"), vec![scheduled("crm", at(n * 60))], at(n * 60 + 1)).await.unwrap()
+                [0];
         state.finish(vec![finished(run.unwrap(), n * 60 + 5, outcome)]).await.unwrap();
         state.finish(vec![finished(run.unwrap(), 9999, RunOutcome::Unknown)]).await.unwrap();
     }
-    let last = &state.last_runs(&unit("a")).await.unwrap()[&name("crm")];
+    let last = &state.last_runs(&workspace("a")).await.unwrap()[&name("crm")];
     assert_eq!(last.outcome, RunOutcome::Failed);
     assert_eq!((last.firing, last.started_at), (at(60), at(61)));
     assert_eq!((last.finished_at, last.last_success), (Some(at(65)), Some(at(5))));
@@ -74,7 +75,7 @@ async fn runs_end_once_and_are_remembered() {
     assert_eq!(history[0].message, None);
     let none = HistoryFilter { source: Some(name("other")), ..all_runs() };
     assert!(state.history(none).await.unwrap().is_empty());
-    let one = HistoryFilter { unit: Some(unit("a")), source: Some(name("crm")), limit: 1 };
+    let one = HistoryFilter { workspace: Some(workspace("a")), source: Some(name("crm")), limit: 1 };
     assert_eq!(state.history(one).await.unwrap().len(), 1);
 }
 
@@ -83,18 +84,18 @@ async fn runs_of_a_dead_process_end_as_unknown_and_those_of_a_living_one_do_not(
     let dir = tempfile::tempdir().unwrap();
     let living = Store::open(dir.path(), PLATFORM).unwrap();
     let dead = Store::open(dir.path(), PLATFORM).unwrap();
-    living.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
-    dead.claim(&unit("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
+    living.claim(&workspace("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap();
+    dead.claim(&workspace("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
     drop(dead);
     let third = Store::open(dir.path(), PLATFORM).unwrap();
     let check = async |state: &Store| {
-        let last = state.last_runs(&unit("a")).await.unwrap();
+        let last = state.last_runs(&workspace("a")).await.unwrap();
         assert_eq!(last[&name("crm")].outcome, RunOutcome::Running);
         assert_eq!(last[&name("erp")].outcome, RunOutcome::Unknown);
     };
     check(&third).await;
     check(&living).await;
-    let again = living.claim(&unit("a"), vec![scheduled("erp", at(0))], at(1)).await.unwrap();
+    let again = living.claim(&workspace("a"), vec![scheduled("erp", at(0))], at(1)).await.unwrap();
     assert_eq!(again, [None], "the firing stays spent");
 }
 
@@ -103,12 +104,15 @@ async fn a_death_is_noticed_without_opening_again() {
     let dir = tempfile::tempdir().unwrap();
     let living = Store::open(dir.path(), PLATFORM).unwrap();
     let dead = Store::open(dir.path(), PLATFORM).unwrap();
-    dead.claim(&unit("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
-    assert_eq!(living.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Running);
+    dead.claim(&workspace("a"), vec![scheduled("erp", at(0))], at(0)).await.unwrap();
+    assert_eq!(living.last_runs(&workspace("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Running);
     drop(dead);
     let reader = Store::open_read_only(dir.path(), PLATFORM).unwrap().unwrap();
     for state in [&living, &reader] {
-        assert_eq!(state.last_runs(&unit("a")).await.unwrap()[&name("erp")].outcome, RunOutcome::Unknown);
+        assert_eq!(
+            state.last_runs(&workspace("a")).await.unwrap()[&name("erp")].outcome,
+            RunOutcome::Unknown
+        );
         let run = &state.history(all_runs()).await.unwrap()[0];
         assert_eq!(run.message.as_deref(), Some("the process ended before the response arrived"));
     }
@@ -120,16 +124,21 @@ async fn pruning_keeps_what_is_needed() {
     let state = Store::open(dir.path(), PLATFORM).unwrap();
     let outcomes =
         [RunOutcome::Done, RunOutcome::Done, RunOutcome::Failed, RunOutcome::Failed, RunOutcome::Failed];
-    let running = state.claim(&unit("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap()[0].unwrap();
+    let running =
+        state.claim(&workspace("a"), vec![scheduled("crm", at(0))], at(0)).await.unwrap()[0].unwrap();
     let mut runs = Vec::new();
     for (n, outcome) in (1..).zip(outcomes) {
-        let run = state.claim(&unit("a"), vec![scheduled("crm", at(n))], at(n)).await.unwrap()[0].unwrap();
+        let run =
+            state.claim(&workspace("a"), vec![scheduled("crm", at(n))], at(n)).await.unwrap()[0].unwrap();
         state.finish(vec![finished(run, n, outcome)]).await.unwrap();
         runs.push(run);
     }
     let day = SignedDuration::from_hours(24).as_secs();
     state
-        .commit(&unit("a"), vec![journalled(entry("old", at(-day - 1))), journalled(entry("new", at(0)))])
+        .commit(
+            &workspace("a"),
+            vec![journalled(entry("old", at(-day - 1))), journalled(entry("new", at(0)))],
+        )
         .await
         .unwrap();
     state
@@ -139,7 +148,7 @@ async fn pruning_keeps_what_is_needed() {
     let kept: Vec<i64> = state.history(all_runs()).await.unwrap().iter().map(|run| run.run).collect();
     assert_eq!(kept, [runs[4], runs[3], runs[1], running]);
     assert_eq!(state.journal(all_rows()).await.unwrap().len(), 1);
-    assert_eq!(state.last_runs(&unit("a")).await.unwrap()[&name("crm")].last_success, Some(at(2)));
+    assert_eq!(state.last_runs(&workspace("a")).await.unwrap()[&name("crm")].last_success, Some(at(2)));
 }
 
 #[tokio::test]
@@ -149,9 +158,9 @@ async fn each_workspace_keeps_its_own_newest_runs_of_a_name() {
     let mut newest = Vec::new();
     for n in 1..=4 {
         newest.clear();
-        for workspace in ["a", "b", "c"] {
+        for name in ["a", "b", "c"] {
             let claim = vec![scheduled("crm", at(n))];
-            let run = state.claim(&unit(workspace), claim, at(n)).await.unwrap()[0].unwrap();
+            let run = state.claim(&workspace(name), claim, at(n)).await.unwrap()[0].unwrap();
             state.finish(vec![finished(run, n, RunOutcome::Done)]).await.unwrap();
             newest.push(run);
         }
@@ -170,7 +179,7 @@ async fn the_journal_does_not_grow_without_bound_and_keeps_its_last_day() {
     let day = SignedDuration::from_hours(24).as_secs();
     let old = (0..20).map(|n| journalled(entry("old", at(n - 2 * day))));
     let new = (0..5).map(|n| journalled(entry("new", at(n))));
-    state.commit(&unit("a"), old.chain(new).collect()).await.unwrap();
+    state.commit(&workspace("a"), old.chain(new).collect()).await.unwrap();
     let year = Duration::from_secs(365 * 86_400);
     for (journal_rows, left) in [(100, 25), (8, 8), (2, 5)] {
         state.prune_history(at(10), Retention { runs_per_source: 2, age: year, journal_rows }).await.unwrap();
@@ -182,7 +191,7 @@ async fn the_journal_does_not_grow_without_bound_and_keeps_its_last_day() {
 async fn pruning_reaches_everything_and_others_write_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let a = unit("a");
+    let a = workspace("a");
     for n in 1..=2 {
         let claims = (0..250).map(|source| scheduled(&format!("s{source}"), at(n))).collect();
         let runs = state.claim(&a, claims, at(n)).await.unwrap();
@@ -193,7 +202,7 @@ async fn pruning_reaches_everything_and_others_write_meanwhile() {
     let rows = (0..20_001).map(|_| journalled(entry("old", at(-old)))).collect();
     state.commit(&a, rows).await.unwrap();
     let keep = Retention { runs_per_source: 1, age: Duration::ZERO, journal_rows: 1_000_000 };
-    let b = unit("b");
+    let b = workspace("b");
     let mut pruning = std::pin::pin!(state.prune_history(at(10), keep));
     tokio::select! {
         biased;
@@ -213,7 +222,7 @@ async fn connected(state: &Store, second: i64) {
     let mut source = super::owned("crm", super::definition([]));
     source.connected_at = Some(at(second));
     let change = StoreChange::Manage(name("crm"), Arc::new(source));
-    state.commit(&unit("a"), vec![change]).await.unwrap();
+    state.commit(&workspace("a"), vec![change]).await.unwrap();
 }
 
 #[tokio::test]
@@ -221,10 +230,11 @@ async fn a_run_belongs_to_what_was_connected_when_it_was_claimed() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
     let claim = async |second| {
-        state.claim(&unit("a"), vec![scheduled("crm", at(second))], at(second)).await.unwrap()[0].unwrap()
+        state.claim(&workspace("a"), vec![scheduled("crm", at(second))], at(second)).await.unwrap()[0]
+            .unwrap()
     };
     let end = async |run, second, outcome| state.finish(vec![finished(run, second, outcome)]).await.unwrap();
-    let last = async || state.last_runs(&unit("a")).await.unwrap().remove(&name("crm"));
+    let last = async || state.last_runs(&workspace("a")).await.unwrap().remove(&name("crm"));
     connected(&state, 0).await;
     end(claim(10).await, 11, RunOutcome::Done).await;
     assert_eq!(last().await.unwrap().last_success, Some(at(11)));
@@ -259,16 +269,16 @@ async fn what_was_skipped_stays_skipped_and_hides_no_run() {
     let dir = tempfile::tempdir().unwrap();
     let open = || Store::open(dir.path(), PLATFORM).unwrap();
     let state = open();
-    let run = state.claim(&unit("a"), vec![scheduled("crm", at(60))], at(60)).await.unwrap()[0];
+    let run = state.claim(&workspace("a"), vec![scheduled("crm", at(60))], at(60)).await.unwrap()[0];
     state.finish(vec![finished(run.unwrap(), 65, RunOutcome::Done)]).await.unwrap();
-    state.record_skipped(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(121)).await.unwrap();
+    state.record_skipped(&workspace("a"), vec![spent(120, RunOutcome::Skipped)], at(121)).await.unwrap();
     drop(state);
 
     let state = open();
-    state.record_skipped(&unit("a"), vec![spent(120, RunOutcome::Skipped)], at(122)).await.unwrap();
-    let last = state.last_runs(&unit("a")).await.unwrap()[&name("crm")].clone();
+    state.record_skipped(&workspace("a"), vec![spent(120, RunOutcome::Skipped)], at(122)).await.unwrap();
+    let last = state.last_runs(&workspace("a")).await.unwrap()[&name("crm")].clone();
     assert_eq!((last.firing, last.outcome, last.last_success), (at(120), RunOutcome::Done, Some(at(65))));
-    let again = state.claim(&unit("a"), vec![scheduled("crm", at(120))], at(130)).await.unwrap();
+    let again = state.claim(&workspace("a"), vec![scheduled("crm", at(120))], at(130)).await.unwrap();
     assert_eq!(again, [None], "a skipped firing was claimed");
     let runs = state.history(all_runs()).await.unwrap();
     let told: Vec<_> = runs.iter().map(|run| (run.outcome, run.message.as_deref())).collect();
@@ -279,7 +289,7 @@ async fn what_was_skipped_stays_skipped_and_hides_no_run() {
 async fn a_clock_that_went_back_is_remembered_and_no_firing_comes_twice() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let a = unit("a");
+    let a = workspace("a");
     let claim = |second| state.claim(&a, vec![scheduled("crm", at(second))], at(second));
     for second in [1_000, 900_000] {
         let run = claim(second).await.unwrap()[0].unwrap();
@@ -307,7 +317,7 @@ fn last_of(runs: &[RunRecord]) -> (Timestamp, Timestamp, RunOutcome, Option<Time
 async fn the_last_run_is_the_one_that_a_look_at_all_runs_finds() {
     let dir = tempfile::tempdir().unwrap();
     let state = Store::open(dir.path(), PLATFORM).unwrap();
-    let a = unit("a");
+    let a = workspace("a");
     let all = || HistoryFilter { limit: 10_000, ..all_runs() };
     let mut running: Vec<i64> = Vec::new();
     // The sequence has a long period, and no firing occurs twice.

@@ -1,4 +1,4 @@
-//! Assembles units from one or several files.
+//! Assembles workspaces from one or several files.
 
 use super::diagnostic::{Code, display_key};
 use super::document::Span;
@@ -10,29 +10,29 @@ use crate::model::{DesiredSource, DesiredWorkspace, Moved, Policy, Scope, Worksp
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// The files that contribute to each unit.
+/// The files that contribute to each workspace.
 pub(super) type ByWorkspace<'r> = BTreeMap<WorkspaceRef, Vec<&'r FileContents>>;
 
 /// Reports conflicts between files.
 ///
-/// `complete` if the units of every file are known.
-pub(super) fn check(by_unit: &ByWorkspace<'_>, complete: bool, findings: &mut DiagnosticSink<'_, '_>) {
-    for (unit, files) in by_unit {
-        policy(unit, files, findings);
-        check_sources(unit, files, findings);
-        // If the units of a file are unknown, it may contain the sources that seem missing.
-        check_moves(unit, files, complete, findings);
+/// `complete` if the workspaces of every file are known.
+pub(super) fn check(by_workspace: &ByWorkspace<'_>, complete: bool, findings: &mut DiagnosticSink<'_, '_>) {
+    for (workspace, files) in by_workspace {
+        policy(workspace, files, findings);
+        check_sources(workspace, files, findings);
+        // If the workspaces of a file are unknown, it may contain the sources that seem missing.
+        check_moves(workspace, files, complete, findings);
     }
 }
 
-/// Assembles the units from files without errors.
+/// Assembles the workspaces from files without errors.
 pub(super) fn assemble(
-    by_unit: &ByWorkspace<'_>,
+    by_workspace: &ByWorkspace<'_>,
     settings: &RepoSettings<'_>,
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> Vec<Arc<DesiredWorkspace>> {
     let repository = settings.policy.or_defaults(&Policy::default());
-    let unit = |(unit, files): (&WorkspaceRef, &Vec<&FileContents>)| {
+    let workspace = |(workspace, files): (&WorkspaceRef, &Vec<&FileContents>)| {
         let mut sources: Vec<DesiredSource> = Vec::new();
         let mut moved: Vec<Moved> = Vec::new();
         let mut removed = Vec::new();
@@ -40,14 +40,14 @@ pub(super) fn assemble(
         for file in files {
             moved.extend(file.moved.iter().map(|(moved, _)| moved.clone()));
             removed.extend(file.removed.iter().map(|(removed, _)| removed.clone()));
-            sources.extend(file.sources_of(unit).filter_map(|source| source.desired.clone()));
+            sources.extend(file.sources_of(workspace).filter_map(|source| source.desired.clone()));
             paths.push(Arc::clone(&findings.documents[file.document as usize].path));
         }
         sources.sort_by(|a, b| a.name.cmp(&b.name));
-        // A source's own scope may have put it into another unit.
+        // A source's own scope may have put it into another workspace.
         moved.retain(|moved| sources.iter().any(|source| source.key == moved.to));
-        let policy = policy(unit, files, findings).or_defaults(&repository);
-        let alias = alias(unit, settings);
+        let policy = policy(workspace, files, findings).or_defaults(&repository);
+        let alias = alias(workspace, settings);
         Arc::new(DesiredWorkspace {
             alias,
             policy,
@@ -55,17 +55,17 @@ pub(super) fn assemble(
             moved,
             removed,
             files: paths,
-            unit: unit.clone(),
+            unit: workspace.clone(),
         })
     };
-    by_unit.iter().map(unit).collect()
+    by_workspace.iter().map(workspace).collect()
 }
 
-/// Assembles a unit from the only file that contributes to it; takes its sources.
+/// Assembles a workspace from the only file that contributes to it; takes its sources.
 ///
 /// Returns `None`, and takes nothing, if the file has errors or entries that depend on other files.
 pub(super) fn assemble_single(
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     file: &mut FileContents,
     settings: &RepoSettings<'_>,
     findings: &mut DiagnosticSink<'_, '_>,
@@ -73,7 +73,7 @@ pub(super) fn assemble_single(
     if !file.moved.is_empty() || !file.removed.is_empty() || findings.count() > 0 {
         return None;
     }
-    check_sources(unit, &[file], findings);
+    check_sources(workspace, &[file], findings);
     if findings.count() > 0 {
         return None;
     }
@@ -84,65 +84,66 @@ pub(super) fn assemble_single(
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     let policy = file.policy.or_defaults(&settings.policy.or_defaults(&Policy::default()));
     let files = vec![Arc::clone(&findings.documents[file.document as usize].path)];
-    let (alias, unit) = (alias(unit, settings), unit.clone());
+    let (alias, workspace) = (alias(workspace, settings), workspace.clone());
     let (moved, removed) = (Vec::new(), Vec::new());
-    Some(Arc::new(DesiredWorkspace { alias, policy, sources, moved, removed, files, unit }))
+    Some(Arc::new(DesiredWorkspace { alias, policy, sources, moved, removed, files, unit: workspace }))
 }
 
 /// Merges the policy settings of the files.
 fn policy(
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     files: &[&FileContents],
     findings: &mut DiagnosticSink<'_, '_>,
 ) -> PartialPolicy {
     let mut policy = PartialPolicy::default();
     for file in files {
-        policy.merge(&file.policy, &display_key(&unit.to_string()), findings);
+        policy.merge(&file.policy, &display_key(&workspace.to_string()), findings);
     }
     policy
 }
 
-fn check_sources(unit: &WorkspaceRef, files: &[&FileContents], findings: &mut DiagnosticSink<'_, '_>) {
+fn check_sources(workspace: &WorkspaceRef, files: &[&FileContents], findings: &mut DiagnosticSink<'_, '_>) {
     // Keys within one file are unique, and so are names in ascending order.
     if let [file] = files
-        && file.sources_of(unit).is_sorted_by(|a, b| a.name < b.name)
+        && file.sources_of(workspace).is_sorted_by(|a, b| a.name < b.name)
     {
         return;
     }
     let mut keys: HashMap<&str, Span> = HashMap::new();
     let mut names: HashMap<&str, Span> = HashMap::new();
     for file in files {
-        for source in file.sources_of(unit) {
+        for source in file.sources_of(workspace) {
             if let Some(other) = keys.insert(source.key.as_str(), source.key_span) {
                 let what = format!("source `{}`", display_key(source.key.as_str()));
-                report_duplicate(Code::DuplicateKey, &what, unit, [other, source.key_span], findings);
+                report_duplicate(Code::DuplicateKey, &what, workspace, [other, source.key_span], findings);
             } else if let Some(other) = names.insert(source.name.as_str(), source.name_span) {
                 let what = format!("the name `{}`", display_key(source.name.as_str()));
-                report_duplicate(Code::DuplicateName, &what, unit, [other, source.name_span], findings);
+                report_duplicate(Code::DuplicateName, &what, workspace, [other, source.name_span], findings);
             }
         }
     }
 }
 
-/// Reports once, at the later of both places. Which of the two is meant is not known, so both files are broken.
+/// Reports once, at the later of both places. Which of the two is meant is not known, so both files are
+/// broken.
 fn report_duplicate(
     code: Code,
     what: &str,
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     places: [Span; 2],
     findings: &mut DiagnosticSink<'_, '_>,
 ) {
     // The sources of a file come in the order of their keys.
     let (first, second) = (places[0].min(places[1]), places[0].max(places[1]));
     findings
-        .error(code, second, format!("{what} is declared twice in {}", display_key(&unit.to_string())))
+        .error(code, second, format!("{what} is declared twice in {}", display_key(&workspace.to_string())))
         .with_label(first, "declared here first")
         .help("rename or remove one of them");
     findings.mark_broken(first);
 }
 
 fn check_moves(
-    unit: &WorkspaceRef,
+    workspace: &WorkspaceRef,
     files: &[&FileContents],
     complete: bool,
     findings: &mut DiagnosticSink<'_, '_>,
@@ -152,7 +153,7 @@ fn check_moves(
     }
     let declared: HashMap<&str, Span> = files
         .iter()
-        .flat_map(|file| file.sources_of(unit))
+        .flat_map(|file| file.sources_of(workspace))
         .map(|source| (source.key.as_str(), source.key_span))
         .collect();
     for file in files {
@@ -199,11 +200,11 @@ fn check_moves(
 }
 
 /// Returns the alias with exactly this scope, else one of the same workspace.
-fn alias(unit: &WorkspaceRef, settings: &RepoSettings<'_>) -> Option<String> {
+fn alias(workspace: &WorkspaceRef, settings: &RepoSettings<'_>) -> Option<String> {
     let mut found = None;
     for (name, alias) in &settings.aliases {
-        if matches!(&alias.id, AliasId::Known(id) if *id == unit.workspace) {
-            if alias.scope.clone().unwrap_or_else(Scope::default) == unit.scope {
+        if matches!(&alias.id, AliasId::Known(id) if *id == workspace.workspace) {
+            if alias.scope.clone().unwrap_or_else(Scope::default) == workspace.scope {
                 return Some(name.clone());
             }
             found = found.or(Some(name.clone()));

@@ -1,8 +1,8 @@
 //! Cache of earlier loads.
 //!
-//! Unchanged files are not parsed and unchanged units not assembled again. Valid for unchanged settings. Only
-//! files without diagnostics are cached: any other file is parsed in each load, together with every file that
-//! contributes to the same units.
+//! Unchanged files are not parsed and unchanged workspaces not assembled again. Valid for unchanged settings.
+//! Only files without diagnostics are cached: any other file is parsed in each load, together with every file
+//! that contributes to the same workspaces.
 
 use super::SourceFile;
 use crate::model::{CompressedWorkspace, WorkspaceRef};
@@ -56,13 +56,13 @@ pub(super) struct CachedFile {
     pub(super) weight: usize,
 }
 
-/// A unit, assembled from valid files only.
+/// A workspace, assembled from valid files only.
 #[derive(Clone)]
 pub(super) struct CachedWorkspace {
     pub(super) files: Vec<(Arc<str>, TextDigest)>,
-    /// True if the units of every file were known, as checks of `[moved]` require.
+    /// True if the workspaces of every file were known, as checks of `[moved]` require.
     pub(super) complete: bool,
-    /// True if the unit has `[moved]` entries.
+    /// True if the workspace has `[moved]` entries.
     pub(super) moved: bool,
     pub(super) desired: CachedContent,
 }
@@ -74,9 +74,9 @@ pub(super) enum CachedContent {
     Unchanged,
 }
 
-/// Serialised cache entry of a unit for which nothing needs to be done.
+/// Serialised cache entry of a workspace for which nothing needs to be done.
 ///
-/// A later process need not parse the unit's files while they are unchanged.
+/// A later process need not parse the workspace's files while they are unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkspaceFingerprint {
     files: Vec<FileFingerprint>,
@@ -88,11 +88,12 @@ struct FileFingerprint {
     path: Arc<str>,
     digest: TextDigest,
     weight: usize,
-    units: Arc<[WorkspaceRef]>,
+    #[serde(rename = "units")]
+    workspaces: Arc<[WorkspaceRef]>,
 }
 
 impl WorkspaceFingerprint {
-    /// Returns true if all files of the unit are unchanged.
+    /// Returns true if all files of the workspace are unchanged.
     pub fn is_current(&self, digest: impl Fn(&str) -> Option<TextDigest>) -> bool {
         self.files.iter().all(|file| digest(&file.path) == Some(file.digest))
     }
@@ -117,43 +118,51 @@ impl<'a> CachedFileText<'a> {
 impl ParseCache {
     /// Creates a cache from the records of an earlier process.
     ///
-    /// The records are of units for which nothing needs to be done, with these settings and variables. Units
-    /// with unchanged files become [`Desired::unchanged`].
+    /// The records are of workspaces for which nothing needs to be done, with these settings and variables.
+    /// Workspaces with unchanged files become [`Desired::unchanged`].
     ///
     /// [`Desired::unchanged`]: crate::model::Desired::unchanged
     #[must_use]
     pub fn from_unchanged(
         settings: Option<TextDigest>,
         variables: BTreeMap<String, Option<String>>,
-        units: impl IntoIterator<Item = (WorkspaceRef, WorkspaceFingerprint)>,
+        workspaces: impl IntoIterator<Item = (WorkspaceRef, WorkspaceFingerprint)>,
     ) -> Self {
         let mut known = Self { key: Some(CacheKey { settings, variables }), ..Self::default() };
-        for (unit, record) in units {
+        for (workspace, record) in workspaces {
             let files = record.files.iter().map(|file| (Arc::clone(&file.path), file.digest)).collect();
             known.files.extend(record.files.into_iter().map(|file| {
-                (file.path, CachedFile { digest: file.digest, workspaces: file.units, weight: file.weight })
+                (
+                    file.path,
+                    CachedFile { digest: file.digest, workspaces: file.workspaces, weight: file.weight },
+                )
             }));
-            let unit_known = CachedWorkspace {
+            let cached = CachedWorkspace {
                 files,
                 complete: true,
                 moved: record.moved,
                 desired: CachedContent::Unchanged,
             };
-            known.workspaces.insert(unit, unit_known);
+            known.workspaces.insert(workspace, cached);
         }
         known
     }
 
-    /// Returns the record of a unit for a later process.
+    /// Returns the record of a workspace for a later process.
     ///
-    /// `None` if the unit has errors, or the units of some file are unknown.
+    /// `None` if the workspace has errors, or the workspaces of some file are unknown.
     #[must_use]
-    pub fn record(&self, unit: &WorkspaceRef) -> Option<WorkspaceFingerprint> {
-        let known = self.workspaces.get(unit).filter(|known| known.complete)?;
+    pub fn record(&self, workspace: &WorkspaceRef) -> Option<WorkspaceFingerprint> {
+        let known = self.workspaces.get(workspace).filter(|known| known.complete)?;
         let record = |(path, digest): &(Arc<str>, TextDigest)| {
-            let CachedFile { workspaces: units, weight, .. } = self.files.get(path)?;
+            let CachedFile { workspaces, weight, .. } = self.files.get(path)?;
             let path = Arc::clone(path);
-            Some(FileFingerprint { path, digest: *digest, weight: *weight, units: Arc::clone(units) })
+            Some(FileFingerprint {
+                path,
+                digest: *digest,
+                weight: *weight,
+                workspaces: Arc::clone(workspaces),
+            })
         };
         let files = known.files.iter().map(record).collect::<Option<_>>()?;
         Some(WorkspaceFingerprint { files, moved: known.moved })

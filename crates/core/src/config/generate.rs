@@ -29,7 +29,7 @@ pub struct Pulled {
 #[derive(Debug, Clone)]
 pub struct PulledWorkspace<'a> {
     /// The workspace and scope.
-    pub unit: &'a WorkspaceRef,
+    pub workspace: &'a WorkspaceRef,
     /// Alias and its scope, if `wellspring.toml` has one.
     pub alias: Option<(&'a str, &'a Scope)>,
 }
@@ -52,11 +52,11 @@ pub fn generate(
     let (header, usual) = match workspace.alias {
         Some((alias, scope)) => (format!("[workspace]\nuse = {}\n", toml_string(alias)), scope.clone()),
         None => (
-            format!("[workspace]\nid = {}\n", toml_string(workspace.unit.workspace.as_str())),
+            format!("[workspace]\nid = {}\n", toml_string(workspace.workspace.workspace.as_str())),
             Scope::default(),
         ),
     };
-    let label = workspace.alias.map_or(workspace.unit.workspace.as_str(), |(alias, _)| alias);
+    let label = workspace.alias.map_or(workspace.workspace.workspace.as_str(), |(alias, _)| alias);
     let mut body = String::new();
     let mut taken = taken.clone();
     let mut names: BTreeSet<&SourceName> = BTreeSet::new();
@@ -85,8 +85,8 @@ pub fn generate(
         out.text.push_str("sources = {}\n\n");
     }
     out.text.push_str(&header);
-    if workspace.unit.scope != usual {
-        out.text.push_str(&format!("scope = {}\n", toml_string(workspace.unit.scope.as_str())));
+    if workspace.workspace.scope != usual {
+        out.text.push_str(&format!("scope = {}\n", toml_string(workspace.workspace.scope.as_str())));
     }
     out.text.push_str(&body);
     out.text = format(&out.text).unwrap_or(out.text);
@@ -156,5 +156,5 @@ fn parses_cleanly(block: &str) -> bool {
     let file = SourceFile { path: Arc::from("pulled.toml"), text: Ok(&text) };
     let reading = read(&[file], &|_| None);
     reading.diagnostics.is_empty()
-        && reading.desired.workspaces.iter().map(|unit| unit.count).sum::<usize>() == 1
+        && reading.desired.workspaces.iter().map(|workspace| workspace.count).sum::<usize>() == 1
 }

@@ -1,6 +1,6 @@
 //! Loads the workspace files incrementally.
 //!
-//! Parses the files that changed and reassembles the units that they affect.
+//! Parses the files that changed and reassembles the workspaces that they affect.
 
 use super::FILE_NAME;
 use super::assemble::{self, ByWorkspace};
@@ -42,9 +42,9 @@ pub(super) fn read<'a>(
     // An error in one file makes everything it declares uncertain, so repeat until nothing changes.
     loop {
         let complete = tree.entries.values().all(|entry| entry.workspaces.is_some());
-        let by_unit = tree.by_unit();
+        let by_workspace = tree.by_workspace();
         let broken = tree.find_broken_files(findings);
-        let touched = tree.changed_workspaces(&by_unit, &broken, complete);
+        let touched = tree.changed_workspaces(&by_workspace, &broken, complete);
         let unread = touched.values().flat_map(|files| files.iter().copied());
         let unread: BTreeSet<usize> = unread.filter(|n| tree.entries[n].contents.is_none()).collect();
         if !unread.is_empty() {
@@ -53,11 +53,11 @@ pub(super) fn read<'a>(
         }
         let fresh: ByWorkspace<'_> = touched
             .iter()
-            .filter(|(unit, _)| !checked.contains(*unit))
-            .map(|(unit, files)| (unit.clone(), tree.readings(files)))
+            .filter(|(workspace, _)| !checked.contains(*workspace))
+            .map(|(workspace, files)| (workspace.clone(), tree.readings(files)))
             .collect();
         if fresh.is_empty() {
-            return Ok(tree.assemble_all(&by_unit, &touched, &broken, complete, findings));
+            return Ok(tree.assemble_all(&by_workspace, &touched, &broken, complete, findings));
         }
         checked.extend(fresh.keys().cloned());
         assemble::check(&fresh, complete, findings);
@@ -74,33 +74,33 @@ struct FileSet<'r, 'a> {
 
 /// Knowledge about one file.
 struct FileEntry {
-    /// Units that the file names; `None` if unknown.
+    /// Workspaces that the file names; `None` if unknown.
     workspaces: Option<Arc<[WorkspaceRef]>>,
     weight: usize,
     /// `None` if the file is known to be valid and was not parsed now, or was not kept.
     contents: Option<Box<FileContents>>,
-    /// The file's unit, if no other file contributes to it.
+    /// The file's workspace, if no other file contributes to it.
     single: Option<CachedContent>,
 }
 
 struct ParsedFile {
     contents: FileContents,
     diagnostics: FileDiagnostics,
-    /// The file's unit, if no other file contributes to it.
+    /// The file's workspace, if no other file contributes to it.
     single: Option<Arc<CompressedWorkspace>>,
 }
 
-/// States if other files contribute to the units of the parsed ones.
+/// States if other files contribute to the workspaces of the parsed ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SharedWorkspaces {
-    /// Usually none does, so a file's unit is assembled at once.
+    /// Usually none does, so a file's workspace is assembled at once.
     ///
     /// The parsed form is dropped then.
     Unlikely,
     Yes,
 }
 
-/// Indexes of the files of each unit.
+/// Indexes of the files of each workspace.
 type FilesByWorkspace<'u> = BTreeMap<WorkspaceRef, Vec<usize>>;
 
 impl<'r, 'a> FileSet<'r, 'a> {
@@ -112,9 +112,9 @@ impl<'r, 'a> FileSet<'r, 'a> {
             let known = self.cache.and_then(|known| known.files.get(&file.path));
             let known = known.filter(|known| Some(known.digest) == file.digest);
             match known.filter(|known| findings.try_reserve(known.weight)) {
-                Some(CachedFile { workspaces: units, weight, .. }) => {
+                Some(CachedFile { workspaces, weight, .. }) => {
                     let entry = FileEntry {
-                        workspaces: Some(Arc::clone(units)),
+                        workspaces: Some(Arc::clone(workspaces)),
                         weight: *weight,
                         contents: None,
                         single: None,
@@ -145,14 +145,17 @@ impl<'r, 'a> FileSet<'r, 'a> {
         spread(numbers.len(), &|at| {
             let mut own = DiagnosticSink::for_file(documents, &shared);
             let mut reading = file(small(numbers[at]), self.files[numbers[at]], self.settings, &mut own);
-            let units = if together == SharedWorkspaces::Unlikely { reading.all_units() } else { None };
-            let alone = match (self.settings, units.as_ref().and_then(BTreeSet::first)) {
-                (Some(settings), Some(unit)) if units.as_ref().is_some_and(|units| units.len() == 1) => {
-                    assemble::assemble_single(unit, &mut reading, settings, &mut own)
+            let workspaces =
+                if together == SharedWorkspaces::Unlikely { reading.all_workspaces() } else { None };
+            let alone = match (self.settings, workspaces.as_ref().and_then(BTreeSet::first)) {
+                (Some(settings), Some(workspace))
+                    if workspaces.as_ref().is_some_and(|workspaces| workspaces.len() == 1) =>
+                {
+                    assemble::assemble_single(workspace, &mut reading, settings, &mut own)
                 }
                 _ => None,
             };
-            let single = alone.map(|unit| Arc::new((self.keep)(unit)));
+            let single = alone.map(|workspace| Arc::new((self.keep)(workspace)));
             let diagnostics = own.into_file(reading.document);
             reading.is_valid = diagnostics.has_no_errors();
             let _ = parsed[at].set(ParsedFile { contents: reading, diagnostics, single });
@@ -162,7 +165,7 @@ impl<'r, 'a> FileSet<'r, 'a> {
             findings.merge(&diagnostics);
             let workspaces = match &single {
                 Some(single) => Some(Arc::from([single.unit.clone()])),
-                None => contents.all_units().map(|units| units.into_iter().collect()),
+                None => contents.all_workspaces().map(|workspaces| workspaces.into_iter().collect()),
             };
             let contents = if single.is_none() { Some(Box::new(contents)) } else { None };
             let single = single.map(CachedContent::Workspace);
@@ -172,14 +175,14 @@ impl<'r, 'a> FileSet<'r, 'a> {
         Ok(())
     }
 
-    fn by_unit(&self) -> FilesByWorkspace<'r> {
-        let mut by_unit: FilesByWorkspace<'_> = BTreeMap::new();
+    fn by_workspace(&self) -> FilesByWorkspace<'r> {
+        let mut by_workspace: FilesByWorkspace<'_> = BTreeMap::new();
         for (n, entry) in &self.entries {
-            for unit in entry.workspaces.iter().flat_map(|units| units.iter()) {
-                by_unit.entry(unit.clone()).or_default().push(*n);
+            for workspace in entry.workspaces.iter().flat_map(|workspaces| workspaces.iter()) {
+                by_workspace.entry(workspace.clone()).or_default().push(*n);
             }
         }
-        by_unit
+        by_workspace
     }
 
     /// Returns the files that declare nothing because of errors.
@@ -191,23 +194,28 @@ impl<'r, 'a> FileSet<'r, 'a> {
         self.entries.iter().filter(|(n, entry)| is_broken(**n, entry)).map(|(n, _)| *n).collect()
     }
 
-    /// Returns the units that may have changed.
+    /// Returns the workspaces that may have changed.
     fn changed_workspaces(
         &self,
-        by_unit: &FilesByWorkspace<'_>,
+        by_workspace: &FilesByWorkspace<'_>,
         broken: &HashSet<usize>,
         complete: bool,
     ) -> FilesByWorkspace<'r> {
-        let is_touched = |(unit, files): &(&WorkspaceRef, &Vec<usize>)| {
-            files.iter().any(|n| broken.contains(n)) || self.cached_workspace(unit, files, complete).is_none()
+        let is_touched = |(workspace, files): &(&WorkspaceRef, &Vec<usize>)| {
+            files.iter().any(|n| broken.contains(n))
+                || self.cached_workspace(workspace, files, complete).is_none()
         };
-        by_unit.iter().filter(is_touched).map(|(unit, files)| (unit.clone(), files.clone())).collect()
+        by_workspace
+            .iter()
+            .filter(is_touched)
+            .map(|(workspace, files)| (workspace.clone(), files.clone()))
+            .collect()
     }
 
-    /// Returns a unit that need not be reassembled, and if it has `[moved]` entries.
+    /// Returns a workspace that need not be reassembled, and if it has `[moved]` entries.
     fn cached_workspace(
         &self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         files: &[usize],
         complete: bool,
     ) -> Option<(bool, &CachedContent)> {
@@ -216,7 +224,7 @@ impl<'r, 'a> FileSet<'r, 'a> {
         {
             return Some((false, alone));
         }
-        let known = self.cache?.workspaces.get(unit)?;
+        let known = self.cache?.workspaces.get(workspace)?;
         let same = |(n, (path, digest)): (&usize, &(Arc<str>, [u8; 32]))| {
             self.files[*n].path == *path && self.files[*n].digest == Some(*digest)
         };
@@ -230,7 +238,7 @@ impl<'r, 'a> FileSet<'r, 'a> {
 
     fn assemble_all(
         &self,
-        by_unit: &FilesByWorkspace<'_>,
+        by_workspace: &FilesByWorkspace<'_>,
         touched: &FilesByWorkspace<'_>,
         broken: &HashSet<usize>,
         complete: bool,
@@ -239,9 +247,9 @@ impl<'r, 'a> FileSet<'r, 'a> {
         let is_sound = |n: &usize| !broken.contains(n);
         let sound: ByWorkspace<'_> = touched
             .iter()
-            .map(|(unit, files)| {
+            .map(|(workspace, files)| {
                 let sound: Vec<usize> = files.iter().copied().filter(is_sound).collect();
-                (unit.clone(), self.readings(&sound))
+                (workspace.clone(), self.readings(&sound))
             })
             .filter(|(_, files)| !files.is_empty())
             .collect();
@@ -253,20 +261,20 @@ impl<'r, 'a> FileSet<'r, 'a> {
         let reported = findings.documents_reported();
         let mut fresh: HashMap<WorkspaceRef, (bool, CachedContent)> = put_together
             .into_iter()
-            .map(|unit| {
-                let moved = sound[&unit.unit].iter().any(|file| !file.moved.is_empty());
-                (unit.unit.clone(), (moved, CachedContent::Workspace(Arc::new((self.keep)(unit)))))
+            .map(|workspace| {
+                let moved = sound[&workspace.unit].iter().any(|file| !file.moved.is_empty());
+                (workspace.unit.clone(), (moved, CachedContent::Workspace(Arc::new((self.keep)(workspace)))))
             })
             .collect();
-        let mut units = Vec::with_capacity(by_unit.len());
+        let mut workspaces = Vec::with_capacity(by_workspace.len());
         let mut settled = Vec::new();
-        let mut known_units = HashMap::with_capacity(by_unit.len());
-        for (unit, files) in by_unit {
-            let known = match fresh.remove(unit) {
+        let mut known_workspaces = HashMap::with_capacity(by_workspace.len());
+        for (workspace, files) in by_workspace {
+            let known = match fresh.remove(workspace) {
                 Some(fresh) => Some(fresh),
-                None if touched.contains_key(unit) => None,
+                None if touched.contains_key(workspace) => None,
                 None => self
-                    .cached_workspace(unit, files, complete)
+                    .cached_workspace(workspace, files, complete)
                     .map(|(moved, desired)| (moved, desired.clone())),
             };
             let Some((moved, desired)) = known else { continue };
@@ -275,13 +283,13 @@ impl<'r, 'a> FileSet<'r, 'a> {
                 && let Some(files) = files.iter().map(key).collect()
             {
                 let known = CachedWorkspace { files, complete, moved, desired: desired.clone() };
-                known_units.insert(unit.clone(), known);
+                known_workspaces.insert(workspace.clone(), known);
             }
             match desired {
-                CachedContent::Workspace(desired) => units.push(desired),
+                CachedContent::Workspace(desired) => workspaces.push(desired),
                 CachedContent::Unchanged => {
                     let files = files.iter().map(|n| Arc::clone(&self.files[*n].path)).collect();
-                    settled.push(UnchangedWorkspace { unit: unit.clone(), files });
+                    settled.push(UnchangedWorkspace { unit: workspace.clone(), files });
                 }
             }
         }
@@ -298,17 +306,17 @@ impl<'r, 'a> FileSet<'r, 'a> {
             if is_sound(n) { Some((Arc::clone(&file.path), known)) } else { None }
         };
         let broken = |(n, entry): (&usize, &FileEntry)| {
-            let units = entry.workspaces.as_deref().map(<[WorkspaceRef]>::to_vec);
+            let workspaces = entry.workspaces.as_deref().map(<[WorkspaceRef]>::to_vec);
             if is_sound(n) {
                 return None;
             }
-            Some(BrokenFile { file: Arc::clone(&self.files[*n].path), workspaces: units })
+            Some(BrokenFile { file: Arc::clone(&self.files[*n].path), workspaces })
         };
         ReadFile {
-            workspaces: units,
+            workspaces,
             unchanged: settled,
             broken_files: self.entries.iter().filter_map(broken).collect(),
-            cache: (self.entries.iter().filter_map(known_file).collect(), known_units),
+            cache: (self.entries.iter().filter_map(known_file).collect(), known_workspaces),
         }
     }
 }

@@ -96,8 +96,8 @@ impl PartialPolicy {
         }
     }
 
-    /// Adds the settings of another file for the same unit; reports conflicts.
-    pub(super) fn merge(&mut self, other: &Self, unit: &str, findings: &mut DiagnosticSink<'_, '_>) {
+    /// Adds the settings of another file for the same workspace; reports conflicts.
+    pub(super) fn merge(&mut self, other: &Self, workspace: &str, findings: &mut DiagnosticSink<'_, '_>) {
         fn add<T: Copy + PartialEq>(
             mine: &mut Option<(T, Span)>,
             other: Option<(T, Span)>,
@@ -106,8 +106,8 @@ impl PartialPolicy {
         ) {
             match (*mine, other) {
                 (Some((a, at)), Some((b, there))) if a != b => {
-                    let (key, unit) = said;
-                    let message = format!("two files give {unit} different values of `{key}`");
+                    let (key, workspace) = said;
+                    let message = format!("two files give {workspace} different values of `{key}`");
                     for (here, elsewhere) in [(at, there), (there, at)] {
                         findings
                             .error(Code::PolicyConflict, here, message.clone())
@@ -119,11 +119,11 @@ impl PartialPolicy {
                 _ => {}
             }
         }
-        add(&mut self.prune, other.prune, ("prune", unit), findings);
-        add(&mut self.adopt, other.adopt, ("adopt", unit), findings);
-        add(&mut self.max_cleanup, other.max_cleanup, ("max_cleanup", unit), findings);
-        add(&mut self.max_replace, other.max_replace, ("max_replace", unit), findings);
-        add(&mut self.on_conflict, other.on_conflict, ("on_conflict", unit), findings);
-        add(&mut self.metadata, other.metadata, ("metadata", unit), findings);
+        add(&mut self.prune, other.prune, ("prune", workspace), findings);
+        add(&mut self.adopt, other.adopt, ("adopt", workspace), findings);
+        add(&mut self.max_cleanup, other.max_cleanup, ("max_cleanup", workspace), findings);
+        add(&mut self.max_replace, other.max_replace, ("max_replace", workspace), findings);
+        add(&mut self.on_conflict, other.on_conflict, ("on_conflict", workspace), findings);
+        add(&mut self.metadata, other.metadata, ("metadata", workspace), findings);
     }
 }

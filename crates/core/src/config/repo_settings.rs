@@ -96,14 +96,14 @@ pub(super) struct RepoSettings<'a> {
 
 impl RepoSettings<'_> {
     /// Returns the aliases with a known id.
-    pub(super) fn units(&self) -> BTreeMap<String, WorkspaceRef> {
-        let unit = |alias: &Alias| match &alias.id {
+    pub(super) fn workspaces(&self) -> BTreeMap<String, WorkspaceRef> {
+        let workspace = |alias: &Alias| match &alias.id {
             AliasId::Known(id) => {
                 Some(WorkspaceRef { workspace: id.clone(), scope: alias.scope.clone().unwrap_or_default() })
             }
             _ => None,
         };
-        self.aliases.iter().filter_map(|(name, alias)| Some((name.clone(), unit(alias)?))).collect()
+        self.aliases.iter().filter_map(|(name, alias)| Some((name.clone(), workspace(alias)?))).collect()
     }
 }
 
@@ -137,7 +137,8 @@ pub(super) fn reserved(what: &str, span: Span, findings: &mut DiagnosticSink<'_,
 
 /// Words of the Data API's paths, which no workspace has for its id.
 ///
-/// A path with such an id could address another endpoint: `data/files/list` may list files instead of sources.
+/// A path with such an id could address another endpoint: `data/files/list` may list files instead of
+/// sources.
 const PATH_WORDS: [&str; 13] = [
     "all-pairs-join",
     "cleanup",

@@ -32,10 +32,11 @@ pub(super) struct ParsedSource {
 }
 
 impl ParsedSource {
-    /// Returns true if the source belongs to `unit`; its file names the units `own`.
-    pub(super) fn belongs_to(&self, unit: &WorkspaceRef, own: &[WorkspaceRef]) -> bool {
+    /// Returns true if the source belongs to `workspace`; its file names the workspaces `own`.
+    pub(super) fn belongs_to(&self, workspace: &WorkspaceRef, own: &[WorkspaceRef]) -> bool {
         own.iter().any(|one| {
-            one.workspace == unit.workspace && *self.scope.as_ref().unwrap_or(&one.scope) == unit.scope
+            one.workspace == workspace.workspace
+                && *self.scope.as_ref().unwrap_or(&one.scope) == workspace.scope
         })
     }
 }

@@ -23,23 +23,23 @@ pub(super) struct FileContents {
     pub(super) workspaces: Option<Vec<WorkspaceRef>>,
     pub(super) policy: PartialPolicy,
     pub(super) sources: Vec<ParsedSource>,
-    /// True if `[sources]` contains an entry whose unit is unknown.
+    /// True if `[sources]` contains an entry whose workspace is unknown.
     pub(super) has_unresolved_sources: bool,
     pub(super) moved: Vec<(Moved, Span)>,
     pub(super) removed: Vec<(Removed, Span)>,
 }
 
 impl FileContents {
-    /// Iterates over the sources that belong to the unit.
-    pub(super) fn sources_of(&self, unit: &WorkspaceRef) -> impl Iterator<Item = &ParsedSource> {
+    /// Iterates over the sources that belong to the workspace.
+    pub(super) fn sources_of(&self, workspace: &WorkspaceRef) -> impl Iterator<Item = &ParsedSource> {
         let own = self.workspaces.as_deref().unwrap_or_default();
-        self.sources.iter().filter(move |source| source.belongs_to(unit, own))
+        self.sources.iter().filter(move |source| source.belongs_to(workspace, own))
     }
 
-    /// Returns every unit the file names, including those that scopes of sources add.
+    /// Returns every workspace the file names, including those that scopes of sources add.
     ///
     /// Returns `None` if there may be others.
-    pub(super) fn all_units(&self) -> Option<BTreeSet<WorkspaceRef>> {
+    pub(super) fn all_workspaces(&self) -> Option<BTreeSet<WorkspaceRef>> {
         if self.has_unresolved_sources {
             return None;
         }
@@ -48,10 +48,10 @@ impl FileContents {
         let scopes: BTreeSet<&Scope> =
             self.sources.iter().filter_map(|source| source.scope.as_ref()).collect();
         for scope in scopes {
-            all.extend(
-                own.iter()
-                    .map(|unit| WorkspaceRef { workspace: unit.workspace.clone(), scope: scope.clone() }),
-            );
+            all.extend(own.iter().map(|workspace| WorkspaceRef {
+                workspace: workspace.workspace.clone(),
+                scope: scope.clone(),
+            }));
         }
         Some(all)
     }
@@ -150,7 +150,7 @@ fn report_missing_workspace(top: Span, root: &SpannedTable<'_>, findings: &mut D
     findings.error(Code::NoWorkspace, top, "this file has no [workspace] table").help(help);
 }
 
-/// Returns the units that `[workspace]` names; `None` if one of them is unknown.
+/// Returns the workspaces that `[workspace]` names; `None` if one of them is unknown.
 fn read_workspaces(
     table: &SpannedTable<'_>,
     header: Span,
@@ -191,26 +191,30 @@ fn read_workspaces(
                 return None;
             }
             let settings = settings?;
-            let mut units: Vec<(WorkspaceRef, Span)> = Vec::new();
+            let mut workspaces: Vec<(WorkspaceRef, Span)> = Vec::new();
             let mut complete = true;
             for (alias, span) in aliases {
-                let Some(mut unit) = resolve_alias(alias, span, settings, findings) else {
+                let Some(mut workspace) = resolve_alias(alias, span, settings, findings) else {
                     complete = false;
                     continue;
                 };
                 if let Some(scope) = &scope {
-                    unit.scope = scope.clone();
+                    workspace.scope = scope.clone();
                 }
-                match units.iter().find(|(other, _)| *other == unit) {
+                match workspaces.iter().find(|(other, _)| *other == workspace) {
                     Some((_, first)) => {
                         findings
                             .error(Code::SameWorkspace, span, "this workspace is named twice")
                             .with_label(*first, "named here first");
                     }
-                    None => units.push((unit, span)),
+                    None => workspaces.push((workspace, span)),
                 }
             }
-            if complete { Some(units.into_iter().map(|(unit, _)| unit).collect()) } else { None }
+            if complete {
+                Some(workspaces.into_iter().map(|(workspace, _)| workspace).collect())
+            } else {
+                None
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Desired state of one unit, compressed while it is not in use.
+//! Desired state of one workspace, compressed while it is not in use.
 //!
-//! A daemon holds many units and needs only those that change.
+//! A daemon holds many workspaces and needs only those that change.
 
 use super::compress::{compress, decompress};
 use super::{DesiredWorkspace, WorkspaceRef};
@@ -16,7 +16,7 @@ pub struct CompressedWorkspace {
     pub unit: WorkspaceRef,
     /// The alias from `wellspring.toml`, if any.
     pub alias: Option<String>,
-    /// Files that declare the unit, sorted.
+    /// Files that declare the workspace, sorted.
     pub files: Vec<Arc<str>>,
     /// Number of sources.
     pub count: usize,
@@ -41,60 +41,60 @@ enum OpenHandle {
 }
 
 impl CompressedWorkspace {
-    /// Wraps a unit without compressing it.
+    /// Wraps a workspace without compressing it.
     #[must_use]
-    pub fn uncompressed(unit: Arc<DesiredWorkspace>) -> Self {
-        Self::new(unit, WorkspaceContents::Plain)
+    pub fn uncompressed(desired: Arc<DesiredWorkspace>) -> Self {
+        Self::new(desired, WorkspaceContents::Plain)
     }
 
-    /// Compresses a unit.
+    /// Compresses a workspace.
     #[must_use]
-    pub fn compress(unit: Arc<DesiredWorkspace>) -> Self {
-        let folded = serde_json::to_vec(&*unit).ok().and_then(|json| Some((json.len(), compress(&json)?)));
-        // All parts can be serialised; if one ever cannot, the unit stays uncompressed.
-        let Some((length, bytes)) = folded else { return Self::uncompressed(unit) };
-        let opened = |unit| Mutex::new(OpenHandle::LastOpened(Arc::downgrade(&unit)));
-        Self::new(unit, |unit| WorkspaceContents::Compressed { bytes, length, handle: opened(unit) })
+    pub fn compress(desired: Arc<DesiredWorkspace>) -> Self {
+        let folded = serde_json::to_vec(&*desired).ok().and_then(|json| Some((json.len(), compress(&json)?)));
+        // All parts can be serialised; if one ever cannot, the workspace stays uncompressed.
+        let Some((length, bytes)) = folded else { return Self::uncompressed(desired) };
+        let opened = |desired| Mutex::new(OpenHandle::LastOpened(Arc::downgrade(&desired)));
+        Self::new(desired, |desired| WorkspaceContents::Compressed { bytes, length, handle: opened(desired) })
     }
 
-    /// Compresses a unit and keeps the original for the first caller of `open`.
+    /// Compresses a workspace and keeps the original for the first caller of `open`.
     #[must_use]
-    pub fn compress_keep_open(unit: Arc<DesiredWorkspace>) -> Self {
-        let mut folded = Self::compress(Arc::clone(&unit));
+    pub fn compress_keep_open(desired: Arc<DesiredWorkspace>) -> Self {
+        let mut folded = Self::compress(Arc::clone(&desired));
         if let WorkspaceContents::Compressed { handle: opened, .. } = &mut folded.contents {
-            *opened = Mutex::new(OpenHandle::Original(unit));
+            *opened = Mutex::new(OpenHandle::Original(desired));
         }
         folded
     }
 
     fn new(
-        unit: Arc<DesiredWorkspace>,
+        desired: Arc<DesiredWorkspace>,
         whole: impl FnOnce(Arc<DesiredWorkspace>) -> WorkspaceContents,
     ) -> Self {
         Self {
-            unit: unit.unit.clone(),
-            alias: unit.alias.clone(),
-            files: unit.files.clone(),
-            count: unit.sources.len(),
-            contents: whole(unit),
+            unit: desired.unit.clone(),
+            alias: desired.alias.clone(),
+            files: desired.files.clone(),
+            count: desired.sources.len(),
+            contents: whole(desired),
         }
     }
 
-    /// Returns the complete unit, decompressed if necessary.
+    /// Returns the complete workspace, decompressed if necessary.
     #[must_use]
     pub fn open(&self) -> Arc<DesiredWorkspace> {
         match &self.contents {
-            WorkspaceContents::Plain(unit) => Arc::clone(unit),
+            WorkspaceContents::Plain(workspace) => Arc::clone(workspace),
             WorkspaceContents::Compressed { bytes, length, handle: opened } => {
                 let mut opened = lock(opened);
-                let unit = match &*opened {
-                    OpenHandle::Original(unit) => Arc::clone(unit),
-                    OpenHandle::LastOpened(unit) => {
-                        unit.upgrade().unwrap_or_else(|| Arc::new(decompress_workspace(bytes, *length)))
+                let workspace = match &*opened {
+                    OpenHandle::Original(workspace) => Arc::clone(workspace),
+                    OpenHandle::LastOpened(workspace) => {
+                        workspace.upgrade().unwrap_or_else(|| Arc::new(decompress_workspace(bytes, *length)))
                     }
                 };
-                *opened = OpenHandle::LastOpened(Arc::downgrade(&unit));
-                unit
+                *opened = OpenHandle::LastOpened(Arc::downgrade(&workspace));
+                workspace
             }
         }
     }
@@ -124,7 +124,10 @@ impl CompressedWorkspace {
     }
 }
 
-#[expect(clippy::expect_used, reason = "these bytes were made from such a unit, and never left this process")]
+#[expect(
+    clippy::expect_used,
+    reason = "these bytes were made from such a workspace, and never left this process"
+)]
 fn decompress_workspace(bytes: &[u8], length: usize) -> DesiredWorkspace {
     let json = decompress(bytes, length).expect("what was deflated here inflates");
     serde_json::from_slice(&json).expect("what was written as JSON here is read back")
@@ -150,7 +153,7 @@ mod tests {
         WorkspaceId,
     };
 
-    fn unit(sources: usize, host: &str) -> Arc<DesiredWorkspace> {
+    fn workspace(sources: usize, host: &str) -> Arc<DesiredWorkspace> {
         let source = |n: usize| DesiredSource {
             key: SourceKey::parse(&format!("s{n:05}")).unwrap(),
             name: SourceName::parse(&format!("s{n:05}")).unwrap(),
@@ -181,7 +184,7 @@ mod tests {
     #[test]
     fn what_is_folded_opens_as_it_was_and_is_open_once_for_all() {
         for sources in [0, 1, 1_000] {
-            let whole = unit(sources, "host");
+            let whole = workspace(sources, "host");
             let folded = CompressedWorkspace::compress(Arc::clone(&whole));
             assert!(Arc::ptr_eq(&folded.open(), &whole), "it is held open here");
             let expected = DesiredWorkspace::clone(&whole);
@@ -195,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_soon_opened_is_held_until_then_and_no_longer() {
-        let whole = unit(10, "host");
+        let whole = workspace(10, "host");
         let folded = CompressedWorkspace::compress_keep_open(Arc::clone(&whole));
         let held = Arc::downgrade(&whole);
         drop(whole);
@@ -203,13 +206,16 @@ mod tests {
         assert!(held.upgrade().is_some_and(|held| Arc::ptr_eq(&held, &opened)));
         drop(opened);
         assert!(held.upgrade().is_none());
-        assert_eq!(*folded.open(), *unit(10, "host"));
+        assert_eq!(*folded.open(), *workspace(10, "host"));
     }
 
     #[test]
     fn folded_or_open_what_says_the_same_is_the_same() {
         let both = |host| {
-            [CompressedWorkspace::compress(unit(3, host)), CompressedWorkspace::uncompressed(unit(3, host))]
+            [
+                CompressedWorkspace::compress(workspace(3, host)),
+                CompressedWorkspace::uncompressed(workspace(3, host)),
+            ]
         };
         for one in both("a") {
             assert!(both("a").iter().all(|other| one == *other));

@@ -22,13 +22,13 @@ pub struct DesiredWorkspace {
     ///
     /// The limits of the host are applied later.
     pub policy: Policy,
-    /// Sorted by name; names and keys are unique within the unit.
+    /// Sorted by name; names and keys are unique within the workspace.
     pub sources: Vec<DesiredSource>,
     /// `[moved]`
     pub moved: Vec<Moved>,
     /// `[removed.KEY]`
     pub removed: Vec<Removed>,
-    /// Files that declare this unit, sorted.
+    /// Files that declare this workspace, sorted.
     pub files: Vec<Arc<str>>,
 }
 

@@ -318,7 +318,7 @@ impl PartialOrd for SourceId {
     }
 }
 
-/// The unit of reconciliation: one scope of one workspace.
+/// The workspace of reconciliation: one scope of one workspace.
 ///
 /// Everything in it is listed, planned and written together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

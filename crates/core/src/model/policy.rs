@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Policy of one unit.
+/// Policy of one workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Permission to remove managed sources that are no longer declared.
@@ -56,7 +56,7 @@ pub enum Adopt {
     Replace,
 }
 
-/// A number, or a percentage of the managed sources of the unit.
+/// A number, or a percentage of the managed sources of the workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Limit {

@@ -4,7 +4,7 @@ use super::{CompressedWorkspace, DesiredWorkspace, WorkspaceRef};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Result of loading the whole project; units are sorted and unique.
+/// Result of loading the whole project; workspaces are sorted and unique.
 #[derive(Debug, Clone, Default)]
 pub struct Desired {
     /// `platform.url`, if the files set one.
@@ -13,16 +13,16 @@ pub struct Desired {
     pub owner: Option<String>,
     /// Every (workspace, scope) that a readable file declares, sorted by [`WorkspaceRef`].
     pub workspaces: Vec<Arc<CompressedWorkspace>>,
-    /// Units that were not assembled because nothing needs to be done for them, sorted.
+    /// Workspaces that were not assembled because nothing needs to be done for them, sorted.
     pub unchanged: Vec<UnchangedWorkspace>,
     /// Files with errors; the workspaces they are known to declare are held back.
     pub broken: Vec<BrokenFile>,
 }
 
 impl Desired {
-    /// Iterates over the units, each one decompressed.
-    pub fn open_units(&self) -> impl Iterator<Item = Arc<DesiredWorkspace>> {
-        self.workspaces.iter().map(|unit| unit.open())
+    /// Iterates over the workspaces, each one decompressed.
+    pub fn open_workspaces(&self) -> impl Iterator<Item = Arc<DesiredWorkspace>> {
+        self.workspaces.iter().map(|workspace| workspace.open())
     }
 }
 
@@ -40,11 +40,11 @@ pub enum PlatformUrl {
 pub struct BrokenFile {
     /// Path below the project root.
     pub file: Arc<str>,
-    /// Units that its readable part names; `None` if not even that could be read.
+    /// Workspaces that its readable part names; `None` if not even that could be read.
     pub workspaces: Option<Vec<WorkspaceRef>>,
 }
 
-/// A unit whose files are unchanged since it was found to be in sync.
+/// A workspace whose files are unchanged since it was found to be in sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnchangedWorkspace {
     /// The workspace and scope.

@@ -33,7 +33,7 @@ pub fn github_below(view: &ReportInput<'_>, dir: &str) -> String {
         page.push(level, None, "Wellspring", &problem);
     }
     for (index, workspace) in view.plan.workspaces.iter().enumerate() {
-        page.unit(workspace, view.outcome(index));
+        page.workspace(workspace, view.outcome(index));
     }
     page.out.concat()
 }
@@ -62,7 +62,7 @@ struct Annotations<'a> {
 }
 
 impl Annotations<'_> {
-    fn unit(&mut self, workspace: &WorkspacePlan, outcome: Option<&ApplyOutcome>) {
+    fn workspace(&mut self, workspace: &WorkspacePlan, outcome: Option<&ApplyOutcome>) {
         let label = label(workspace);
         if let Some(error) = &workspace.error {
             self.push(AnnotationLevel::Error, None, &format!("{label} is not planned"), &error.message);

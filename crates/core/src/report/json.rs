@@ -20,7 +20,7 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Renders the view as indented JSON, without a final newline.
 #[must_use]
 pub fn json(view: &ReportInput<'_>) -> String {
-    let units = &view.plan.workspaces;
+    let workspaces = &view.plan.workspaces;
     let summary = counts(view.plan, view.outcomes, view.problems);
     let report = Report {
         format_version: FORMAT_VERSION,
@@ -30,7 +30,11 @@ pub fn json(view: &ReportInput<'_>) -> String {
         orphaned: view.problems.orphaned.iter().map(orphan).collect(),
         ownership_known: !view.problems.unknown_ownership,
         summary,
-        workspaces: units.iter().enumerate().map(|(index, unit)| workspace(view, index, unit)).collect(),
+        workspaces: workspaces
+            .iter()
+            .enumerate()
+            .map(|(index, workspace)| workspace_report(view, index, workspace))
+            .collect(),
     };
     #[expect(clippy::expect_used, reason = "no map here has keys that are not strings")]
     let document =
@@ -209,28 +213,32 @@ struct SuspendedReport<'a> {
     changes: Vec<ChangeReport<'a>>,
 }
 
-fn workspace<'a>(view: &ReportInput<'a>, index: usize, unit: &'a WorkspacePlan) -> WorkspaceReport<'a> {
+fn workspace_report<'a>(
+    view: &ReportInput<'a>,
+    index: usize,
+    workspace: &'a WorkspacePlan,
+) -> WorkspaceReport<'a> {
     let outcome = view.outcome(index);
-    let error = unit.error.as_ref().or_else(|| outcome?.error.as_ref());
-    let declared = by_name(unit);
+    let error = workspace.error.as_ref().or_else(|| outcome?.error.as_ref());
+    let declared = by_name(workspace);
     let named = |name: &'a SourceName| NamedWorkspace {
         source: declared.get(name).map_or(name.as_str(), |source| source.key.as_str()),
         name,
     };
     WorkspaceReport {
-        workspace: unit.desired.label(),
-        workspace_id: unit.desired.workspace().display_text(),
-        scope: unit.desired.scope().as_str(),
+        workspace: workspace.desired.label(),
+        workspace_id: workspace.desired.workspace().display_text(),
+        scope: workspace.desired.scope().as_str(),
         error: error.map(|error| ErrorReport { kind: error.kind.as_str(), message: &error.message }),
-        actions: actions(view, unit, outcome),
-        withheld: withheld(unit),
-        unmanaged: unit
+        actions: actions(view, workspace, outcome),
+        withheld: withheld(workspace),
+        unmanaged: workspace
             .unmanaged
             .iter()
             .map(|source| UnmanagedReport { name: source.name, r#type: source.kind, source_id: source.id })
             .collect(),
-        unreadable: &unit.unreadable,
-        unchecked: unit
+        unreadable: &workspace.unreadable,
+        unchecked: workspace
             .unchecked
             .iter()
             .map(|source| UncheckedReport {
@@ -240,17 +248,17 @@ fn workspace<'a>(view: &ReportInput<'a>, index: usize, unit: &'a WorkspacePlan) 
                 at: place(Some(&source.location)),
             })
             .collect(),
-        suspended: suspended(unit, named),
-        unchanged: unchanged(unit).map(named).collect(),
+        suspended: suspended(workspace, named),
+        unchanged: unchanged(workspace).map(named).collect(),
     }
 }
 
 fn actions<'a>(
     view: &ReportInput<'a>,
-    unit: &'a WorkspacePlan,
+    workspace: &'a WorkspacePlan,
     outcome: Option<&'a ApplyOutcome>,
 ) -> Vec<ActionReport<'a>> {
-    let reports = unit.actions.iter().enumerate().map(|(index, action)| ActionReport {
+    let reports = workspace.actions.iter().enumerate().map(|(index, action)| ActionReport {
         action: action.step.kind().as_str(),
         source: &action.source,
         name: &action.name,
@@ -258,8 +266,8 @@ fn actions<'a>(
         reason: &action.reason,
         at: place(action.location.as_ref()),
         changes: changes(&action.changes),
-        attributes: attributes(unit, action),
-        in_place: matches!(action.step, Step::Replace { .. }).then_some(unit.in_place),
+        attributes: attributes(workspace, action),
+        in_place: matches!(action.step, Step::Replace { .. }).then_some(workspace.in_place),
         drift: action.corrects_drift,
         removal: match &action.step {
             Step::Cleanup { removal, .. } => Some(removal.word()),
@@ -269,7 +277,7 @@ fn actions<'a>(
             Step::Cleanup { removal: Removal::Moved(to), .. } => Some(to),
             _ => None,
         },
-        schedule: schedule(unit, action, view.now),
+        schedule: schedule(workspace, action, view.now),
         lacks_secret: action.missing_secrets.as_deref(),
         test: action
             .test_status
@@ -290,8 +298,8 @@ fn result(result: Option<&ActionResult>) -> ResultReport<'_> {
     ResultReport { outcome: Some(outcome), error, because }
 }
 
-fn schedule(unit: &WorkspacePlan, action: &Action, now: Timestamp) -> Option<ScheduleReport> {
-    let source = unit.desired.sources.get(plan_id::index(&action.step)?)?;
+fn schedule(workspace: &WorkspacePlan, action: &Action, now: Timestamp) -> Option<ScheduleReport> {
+    let source = workspace.desired.sources.get(plan_id::index(&action.step)?)?;
     let before = match &action.step {
         Step::Schedule { before, .. } => before.as_ref(),
         Step::Connect { .. } if source.sync.is_some() => None,
@@ -303,13 +311,13 @@ fn schedule(unit: &WorkspacePlan, action: &Action, now: Timestamp) -> Option<Sch
         next: source
             .sync
             .as_ref()
-            .map(|spec| schedules::instants(unit.unit(), &source.name, spec, now))
+            .map(|spec| schedules::instants(workspace.unit(), &source.name, spec, now))
             .unwrap_or_default(),
     })
 }
 
-fn withheld(unit: &WorkspacePlan) -> Vec<WithheldReport<'_>> {
-    let reports = unit.withheld.iter().map(|withheld| WithheldReport {
+fn withheld(workspace: &WorkspacePlan) -> Vec<WithheldReport<'_>> {
+    let reports = workspace.withheld.iter().map(|withheld| WithheldReport {
         source: &withheld.source,
         name: &withheld.name,
         action: withheld.action.as_str(),
@@ -324,10 +332,10 @@ fn withheld(unit: &WorkspacePlan) -> Vec<WithheldReport<'_>> {
 }
 
 fn suspended<'a>(
-    unit: &'a WorkspacePlan,
+    workspace: &'a WorkspacePlan,
     named: impl Fn(&'a SourceName) -> NamedWorkspace<'a>,
 ) -> Vec<SuspendedReport<'a>> {
-    let reports = unit.suspended.iter().map(|suspended| {
+    let reports = workspace.suspended.iter().map(|suspended| {
         let NamedWorkspace { source, name } = named(&suspended.name);
         SuspendedReport { source, name, reason: &suspended.reason, changes: changes(&suspended.drift) }
     });
@@ -338,9 +346,9 @@ fn place(at: Option<&SourceLocation>) -> LocationReport<'_> {
     LocationReport { file: at.map(|at| &*at.file), line: at.map(|at| at.line) }
 }
 
-fn attributes(unit: &WorkspacePlan, action: &Action) -> Vec<AttributeReport> {
+fn attributes(workspace: &WorkspacePlan, action: &Action) -> Vec<AttributeReport> {
     let Step::Connect { index } = action.step else { return Vec::new() };
-    let leaves = unit.desired.sources.get(index).map(|source| source.definition.leaves());
+    let leaves = workspace.desired.sources.get(index).map(|source| source.definition.leaves());
     let report = |(path, leaf): (FieldPath, LeafValue)| {
         let (value, reference) = match leaf {
             LeafValue::Plain(value) => (Some(value), None),
@@ -355,8 +363,12 @@ fn attributes(unit: &WorkspacePlan, action: &Action) -> Vec<AttributeReport> {
 }
 
 fn orphan(orphan: &Orphan) -> OrphanReport<'_> {
-    let Orphan { unit, sources } = orphan;
-    OrphanReport { workspace_id: unit.workspace.as_str(), scope: unit.scope.as_str(), sources: *sources }
+    let Orphan { workspace, sources } = orphan;
+    OrphanReport {
+        workspace_id: workspace.workspace.as_str(),
+        scope: workspace.scope.as_str(),
+        sources: *sources,
+    }
 }
 
 /// Omits the values of sensitive changes.

@@ -10,15 +10,15 @@ use std::sync::Arc;
 /// Returns twelve hexadecimal digits that identify the effect of the plan.
 ///
 /// Covers ids, actions, definitions, compared fields and policy. Independent of line numbers,
-/// wording, times and the order of the units.
+/// wording, times and the order of the workspaces.
 #[must_use]
 pub fn plan_id(plan: &Plan) -> String {
-    let mut units: Vec<&WorkspacePlan> = plan.workspaces.iter().collect();
-    units.sort_by(|a, b| a.unit().cmp(b.unit()));
+    let mut workspaces: Vec<&WorkspacePlan> = plan.workspaces.iter().collect();
+    workspaces.sort_by(|a, b| a.unit().cmp(b.unit()));
     // A JSON list with sorted keys.
     let mut digest = Sha256::new();
     let mut text = b"[".to_vec();
-    for (n, workspace) in units.into_iter().enumerate() {
+    for (n, workspace) in workspaces.into_iter().enumerate() {
         if n > 0 {
             text.push(b',');
         }
@@ -41,7 +41,8 @@ struct HashedContent<'a> {
     suspended: Vec<&'a SourceName>,
     unchanged: &'a [SourceName],
     unchecked: Vec<&'a SourceName>,
-    unit: Value,
+    #[serde(rename = "unit")]
+    workspace: Value,
     unmanaged: Vec<(SourceName, Option<String>, Option<SourceId>)>,
     withheld: Vec<(&'a SourceName, &'a str, &'a str)>,
 }
@@ -81,7 +82,7 @@ fn content(workspace: &WorkspacePlan) -> HashedContent<'_> {
         suspended: workspace.suspended.iter().map(|suspended| &suspended.name).collect(),
         unchanged: &workspace.unchanged,
         unchecked: workspace.unchecked.iter().map(|unchecked| &unchecked.name).collect(),
-        unit: json!(workspace.unit()),
+        workspace: json!(workspace.unit()),
         unmanaged: workspace.unmanaged.iter().map(|source| (source.name, source.kind, source.id)).collect(),
         withheld: workspace
             .withheld

@@ -23,7 +23,7 @@ pub struct Problems {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     /// Workspace and scope.
-    pub unit: WorkspaceRef,
+    pub workspace: WorkspaceRef,
     /// Number of its managed sources.
     pub sources: usize,
 }
@@ -51,8 +51,8 @@ impl Problems {
             let tests = humanize::count(failed.len(), "connection test");
             lines.push((Gravity::Error, format!("{tests} failed: {}", named(failed))));
         }
-        for Orphan { unit, sources } in self.orphaned.iter().take(MAX_NAMED) {
-            let workspace = escape::terminal_line(&unit.to_string());
+        for Orphan { workspace, sources } in self.orphaned.iter().take(MAX_NAMED) {
+            let workspace = escape::terminal_line(&workspace.to_string());
             let (kept, them) = match sources {
                 1 => ("its 1 source is kept".to_owned(), "it"),
                 many => (format!("its {} sources are kept", humanize::number(*many)), "them"),
@@ -80,12 +80,16 @@ impl Problems {
 
 /// Returns `WORKSPACE/SOURCE` of each failed connection test.
 pub(super) fn failed_tests(plan: &Plan) -> Vec<String> {
-    let actions =
-        plan.workspaces.iter().flat_map(|unit| unit.actions.iter().map(move |action| (unit, action)));
+    let actions = plan
+        .workspaces
+        .iter()
+        .flat_map(|workspace| workspace.actions.iter().map(move |action| (workspace, action)));
     let failed =
         actions.filter(|(_, action)| matches!(action.test_status, Some(TestStatus { passed: false, .. })));
     failed
-        .map(|(unit, action)| escape::terminal_line(&format!("{}/{}", unit.desired.label(), action.source)))
+        .map(|(workspace, action)| {
+            escape::terminal_line(&format!("{}/{}", workspace.desired.label(), action.source))
+        })
         .collect()
 }
 

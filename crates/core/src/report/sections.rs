@@ -88,7 +88,7 @@ pub(super) fn heading(workspace: &WorkspacePlan) -> Heading {
 ///
 /// Actions come first, in order of execution, then withheld and ignored sources; verbose output
 /// adds the unchanged ones.
-pub(super) fn of_unit(
+pub(super) fn of_workspace(
     workspace: &WorkspacePlan,
     outcome: Option<&ApplyOutcome>,
     here: TimeContext<'_>,

@@ -18,7 +18,7 @@ pub struct SourceStatus {
     pub workspace: String,
     /// Workspace and scope.
     #[serde(flatten, serialize_with = "WorkspaceRef::beside_its_name")]
-    pub unit: WorkspaceRef,
+    pub workspace_ref: WorkspaceRef,
     /// Key of the source.
     pub source: SourceKey,
     /// Name of the source on the platform.
@@ -151,8 +151,8 @@ impl SourceStatus {
     /// An unmanaged source has no next firing and is never stale.
     #[must_use]
     pub fn of_declared(
-        workspace: &str,
-        unit: &WorkspaceRef,
+        label: &str,
+        workspace: &WorkspaceRef,
         source: &DesiredSource,
         state: SourceState,
         record: StatusRecord,
@@ -162,7 +162,7 @@ impl SourceStatus {
         let ours = !matches!(state, SourceState::NotConnected | SourceState::Unknown);
         let active = if ours && source.suspend.is_none() { spec } else { None };
         let next = active.and_then(|spec| {
-            let timing = CompiledSchedule::compile(unit, &source.name, spec).ok()?;
+            let timing = CompiledSchedule::compile(workspace, &source.name, spec).ok()?;
             let at = if record.due { here.now } else { timing.next_after(here.now)? };
             Some(Next { due: record.due, ..Next::of(at, timing.zone(), here) })
         });
@@ -190,7 +190,7 @@ impl SourceStatus {
             stale: stale_since.is_some(),
             stale_since,
             freshness,
-            ..Self::of_undeclared(workspace, unit, &source.key, &source.name, state, record)
+            ..Self::of_undeclared(label, workspace, &source.key, &source.name, state, record)
         }
     }
 
@@ -200,8 +200,8 @@ impl SourceStatus {
     /// it.
     #[must_use]
     pub fn of_undeclared(
-        workspace: &str,
-        unit: &WorkspaceRef,
+        label: &str,
+        workspace: &WorkspaceRef,
         source: &SourceKey,
         name: &SourceName,
         state: SourceState,
@@ -209,8 +209,8 @@ impl SourceStatus {
     ) -> Self {
         let sync_failed = record.last.as_ref().is_some_and(|last| last.outcome.is_failure());
         Self {
-            workspace: workspace.to_owned(),
-            unit: unit.clone(),
+            workspace: label.to_owned(),
+            workspace_ref: workspace.clone(),
             source: source.clone(),
             name: name.clone(),
             state,

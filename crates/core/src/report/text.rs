@@ -39,7 +39,7 @@ pub fn text(view: &ReportInput<'_>, look: &Style) -> String {
 ///
 /// Empty if nothing changes, unless the output is verbose.
 #[must_use]
-pub fn unit_text(workspace: &WorkspacePlan, here: TimeContext<'_>, look: &Style) -> String {
+pub fn workspace_text(workspace: &WorkspacePlan, here: TimeContext<'_>, look: &Style) -> String {
     let detail = if look.verbose { Detail::Everything } else { Detail::Changes };
     block(workspace, None, here, look, detail).into_iter().map(|line| line + "\n").collect()
 }
@@ -91,7 +91,8 @@ impl<'a> Outages<'a> {
 
     /// Returns the workspaces with the outage of this one.
     ///
-    /// Returns them for the first of them, an empty list for the others, and nothing if it has none in common.
+    /// Returns them for the first of them, an empty list for the others, and nothing if it has none in
+    /// common.
     fn take(&mut self, workspace: &WorkspacePlan) -> Option<Vec<&'a WorkspacePlan>> {
         self.0.get_mut(Self::reason(workspace)?).map(std::mem::take)
     }
@@ -138,7 +139,7 @@ pub(super) fn body(
     if let Some(error) = &workspace.error {
         push_error(page, "not planned", &error.message, &mut lines);
     }
-    lines.extend(page.rows(&sections::of_unit(workspace, outcome, here, detail)));
+    lines.extend(page.rows(&sections::of_workspace(workspace, outcome, here, detail)));
     if let Some(error) = outcome.and_then(|outcome| outcome.error.as_ref()) {
         push_error(page, "stopped", &error.message, &mut lines);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchKey<'a> {
     /// Workspace and scope of the request.
-    pub unit: &'a WorkspaceRef,
+    pub workspace: &'a WorkspaceRef,
     /// `sync_options` of the request.
     pub options: &'a serde_json::Map<String, serde_json::Value>,
     /// Maximum duration of the request.
@@ -59,9 +59,9 @@ mod tests {
 
     #[test]
     fn calls_keep_the_order_given_and_the_limit() {
-        let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let workspace = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
         let options = serde_json::Map::new();
-        let quick = BatchKey { unit: &unit, options: &options, timeout: None };
+        let quick = BatchKey { workspace: &workspace, options: &options, timeout: None };
         let slow = BatchKey { timeout: Some(Duration::from_secs(60)), ..quick };
         let sources = [(7, slow), (3, quick), (5, slow), (1, quick), (9, slow)];
         let calls = batches(sources, 2);

@@ -22,7 +22,7 @@ pub const MAX_MISSED_COUNT: u32 = 100;
 #[derive(Debug, Clone, Copy)]
 pub struct ScheduleInput<'a> {
     /// Workspace and scope.
-    pub unit: &'a WorkspaceRef,
+    pub workspace: &'a WorkspaceRef,
     /// Name of the source.
     pub name: &'a SourceName,
     /// `sync`, as declared.
@@ -47,7 +47,7 @@ impl<'a> ScheduleInput<'a> {
     /// Returns the terms of this source's sync request.
     #[must_use]
     pub fn batch_key(&self) -> BatchKey<'a> {
-        BatchKey { unit: self.unit, options: self.options, timeout: self.spec.timeout }
+        BatchKey { workspace: self.workspace, options: self.options, timeout: self.spec.timeout }
     }
 
     /// Returns the time up to which firings are used.
@@ -265,7 +265,8 @@ mod tests {
         }
 
         fn decide(&self, now: &str) -> Decision {
-            let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+            let workspace =
+                WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
             let name = SourceName::parse("s").unwrap();
             let spec = SyncSpec {
                 when: Schedule::Cron { expression: "0 * * * *".to_owned(), timezone: "UTC".to_owned() },
@@ -277,9 +278,9 @@ mod tests {
                 on_change: false,
                 overlap: self.overlap,
             };
-            let timing = CompiledSchedule::compile(&unit, &name, &spec).unwrap();
+            let timing = CompiledSchedule::compile(&workspace, &name, &spec).unwrap();
             let source = ScheduleInput {
-                unit: &unit,
+                workspace: &workspace,
                 name: &name,
                 spec: &spec,
                 timing: &timing,

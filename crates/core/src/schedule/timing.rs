@@ -35,19 +35,23 @@ enum Recurrence {
 }
 
 impl CompiledSchedule {
-    /// Compiles `spec` for the source `name` of `unit`.
+    /// Compiles `spec` for the source `name` of `workspace`.
     ///
     /// The source's identity determines phase and jitter. Zones come from the system's time zone
     /// database, else from the built-in copy.
     ///
     /// # Errors
     /// When the period, the jitter, the expression or the zone cannot be used.
-    pub fn compile(unit: &WorkspaceRef, name: &SourceName, spec: &SyncSpec) -> Result<Self, ScheduleError> {
-        ScheduleCache::default().compile(unit, name, spec)
+    pub fn compile(
+        workspace: &WorkspaceRef,
+        name: &SourceName,
+        spec: &SyncSpec,
+    ) -> Result<Self, ScheduleError> {
+        ScheduleCache::default().compile(workspace, name, spec)
     }
 
     fn new(
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         name: &SourceName,
         spec: &SyncSpec,
         calendar: impl FnOnce(&str, &str) -> Result<Arc<Calendar>, ScheduleError>,
@@ -57,7 +61,7 @@ impl CompiledSchedule {
                 if period.subsec_nanos() != 0 || !(1..=MAX_SECONDS).contains(&period.as_secs()) {
                     return Err(ScheduleError::Period { period: *period });
                 }
-                let phase = stable_hash(unit, name, "phase") % period.as_secs();
+                let phase = stable_hash(workspace, name, "phase") % period.as_secs();
                 Recurrence::Every { period: nanoseconds(period.as_secs()), phase: nanoseconds(phase) }
             }
             Schedule::Cron { expression, timezone } => Recurrence::Cron(calendar(expression, timezone)?),
@@ -65,7 +69,7 @@ impl CompiledSchedule {
         if spec.jitter.as_secs() > MAX_SECONDS {
             return Err(ScheduleError::Jitter { jitter: spec.jitter });
         }
-        let delay = stable_hash(unit, name, "jitter") % (spec.jitter.as_secs() + 1);
+        let delay = stable_hash(workspace, name, "jitter") % (spec.jitter.as_secs() + 1);
         Ok(Self { rhythm, delay: SignedDuration::from_secs(delay.cast_signed()) })
     }
 
@@ -129,11 +133,11 @@ impl ScheduleCache {
     /// Same as [`CompiledSchedule::compile`].
     pub fn compile(
         &mut self,
-        unit: &WorkspaceRef,
+        workspace: &WorkspaceRef,
         name: &SourceName,
         spec: &SyncSpec,
     ) -> Result<CompiledSchedule, ScheduleError> {
-        CompiledSchedule::new(unit, name, spec, |expression, zone| self.calendar(expression, zone))
+        CompiledSchedule::new(workspace, name, spec, |expression, zone| self.calendar(expression, zone))
     }
 
     fn calendar(&mut self, expression: &str, zone: &str) -> Result<Arc<Calendar>, ScheduleError> {
@@ -152,9 +156,9 @@ impl ScheduleCache {
 }
 
 /// Hashes the source's identity and `purpose`; stable across versions.
-fn stable_hash(unit: &WorkspaceRef, name: &SourceName, purpose: &str) -> u64 {
+fn stable_hash(workspace: &WorkspaceRef, name: &SourceName, purpose: &str) -> u64 {
     let mut hash = Sha256::new();
-    for part in [purpose, unit.workspace.as_str(), unit.scope.as_str(), name.as_str()] {
+    for part in [purpose, workspace.workspace.as_str(), workspace.scope.as_str(), name.as_str()] {
         // The length distinguishes ("ab", "c") from ("a", "bc").
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
@@ -179,7 +183,7 @@ mod tests {
     use std::time::Duration;
 
     fn compile(when: Schedule, jitter: Duration) -> Result<CompiledSchedule, ScheduleError> {
-        let unit = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
+        let workspace = WorkspaceRef { workspace: WorkspaceId::parse("w").unwrap(), scope: Scope::default() };
         let spec = SyncSpec {
             when,
             jitter,
@@ -190,7 +194,7 @@ mod tests {
             on_change: false,
             overlap: Overlap::Forbid,
         };
-        CompiledSchedule::compile(&unit, &SourceName::parse("orders").unwrap(), &spec)
+        CompiledSchedule::compile(&workspace, &SourceName::parse("orders").unwrap(), &spec)
     }
 
     fn daily(zone: &str) -> Schedule {

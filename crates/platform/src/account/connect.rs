@@ -12,7 +12,7 @@ use super::tables::{self, Table};
 use super::{listed_rows, rows_of};
 use crate::connectors::ReadError;
 use crate::definition::SourceSpec;
-use crate::endpoints::{list_row, on_storage, unit, with_timeout};
+use crate::endpoints::{list_row, on_storage, with_timeout, workspace_key};
 use crate::platform_core::PlatformCore;
 use crate::registry::Connected;
 use crate::response::ApiResponse;
@@ -54,7 +54,7 @@ pub(in super::super) async fn connect_in_workspace(
     workspace: String,
     fields: &Map<String, Value>,
 ) -> Result<ApiResponse, ApiResponse> {
-    let unit = unit(workspace, fields)?;
+    let workspace = workspace_key(workspace, fields)?;
     let tables = match discover(core, &Arc::new(Database::read(fields)?)).await? {
         Ok(tables) => tables,
         Err(failure) => return Ok(not_connected(failure)),
@@ -68,8 +68,8 @@ pub(in super::super) async fn connect_in_workspace(
             metadata: json!({}),
         };
         let definitions: Vec<_> = tables.into_iter().map(definition).collect();
-        Ok(match core.catalogue.connect(&unit, &definitions, core.on_conflict, &now())? {
-            Connected::All(_) => Ok(core.catalogue.list(&unit)?),
+        Ok(match core.catalogue.connect(&workspace, &definitions, core.on_conflict, &now())? {
+            Connected::All(_) => Ok(core.catalogue.list(&workspace)?),
             Connected::NameTaken(name) => Err(name),
         })
     });

@@ -1,4 +1,4 @@
-//! Property: the due queue equals a full scan over all units.
+//! Property: the due queue equals a full scan over all workspaces.
 use crate::plan::WithheldReason;
 
 use super::*;
@@ -81,9 +81,9 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
             }
             calls.extend(board.take_due_syncs(at(now)));
             let mut looked_at = DueQueue::default();
-            for (unit, slot) in &mut board.entries {
+            for (workspace, slot) in &mut board.entries {
                 slot.recompute();
-                looked_at.update(unit, &queue::DueTimes::default(), &slot.due_times(at(now)));
+                looked_at.update(workspace, &queue::DueTimes::default(), &slot.due_times(at(now)));
             }
             assert_eq!(board.queue, looked_at, "seed {seed}, at {now}");
             assert_eq!(board.is_idle(), passes.is_empty() && calls.is_empty());
@@ -95,7 +95,7 @@ fn what_is_listed_is_what_a_look_at_everything_finds() {
 
 #[test]
 fn the_next_firings_are_the_soonest_of_all() {
-    let mut board = board(workspaces(1));
+    let mut board = board(work_set(1));
     let texts: Vec<String> = (0..5)
         .map(|n| {
             let of = |minute: usize| format!("sync = {{ cron = \"{minute} 1 * * *\", on_connect = false }}");

@@ -4,26 +4,26 @@ use crate::plan::WithheldReason;
 use super::*;
 
 #[test]
-fn a_new_unit_is_passed_over_at_once_and_then_every_interval() {
-    let mut board = board(workspaces(1));
-    let unit = unit(&board, 0);
-    assert_eq!(started(&mut board, 0), std::slice::from_ref(&unit));
+fn a_new_workspace_is_passed_over_at_once_and_then_every_interval() {
+    let mut board = board(work_set(1));
+    let workspace = workspace(&board, 0);
+    assert_eq!(started(&mut board, 0), std::slice::from_ref(&workspace));
     assert!(started(&mut board, 1).is_empty(), "one pass at a time");
-    board.finish_pass(&unit, good(), INTERVAL, at(2));
+    board.finish_pass(&workspace, good(), INTERVAL, at(2));
     assert!(started(&mut board, 301).is_empty());
     assert_eq!(board.next_wake(at(2)), Some(at(302)));
-    assert_eq!(started(&mut board, 302), [unit]);
+    assert_eq!(started(&mut board, 302), [workspace]);
 }
 
 #[test]
 fn failures_back_off_from_five_seconds_to_the_interval_and_an_edit_resets() {
-    let mut board = board(workspaces(1));
-    let unit = unit(&board, 0);
+    let mut board = board(work_set(1));
+    let workspace = workspace(&board, 0);
     let mut now = 0;
     let mut waits = Vec::new();
     for _ in 0..9 {
         assert_eq!(started(&mut board, now).len(), 1);
-        board.finish_pass(&unit, failed(), INTERVAL, at(now));
+        board.finish_pass(&workspace, failed(), INTERVAL, at(now));
         let next = board.next_wake(at(now)).unwrap();
         let wait = next.duration_since(at(now)).as_secs_f64();
         waits.push(wait);
@@ -32,23 +32,23 @@ fn failures_back_off_from_five_seconds_to_the_interval_and_an_edit_resets() {
     for (wait, plain) in waits.iter().zip([5., 10., 20., 40., 80., 160., 300., 300., 300.]) {
         assert!((plain..=plain * 1.25).contains(wait), "{waits:?}");
     }
-    board.finish_pass(&unit, failed(), INTERVAL, at(now));
+    board.finish_pass(&workspace, failed(), INTERVAL, at(now));
     board.set_workspaces(
         tasks(&["[workspace]\nid = \"w00\"\n[sources.a]\ntype = \"api\"\nconnection_config = {}\n"]),
         None,
         at(now),
     );
-    assert_eq!(started(&mut board, now), std::slice::from_ref(&unit), "what is edited is tried at once");
-    board.finish_pass(&unit, failed(), INTERVAL, at(now));
+    assert_eq!(started(&mut board, now), std::slice::from_ref(&workspace), "what is edited is tried at once");
+    board.finish_pass(&workspace, failed(), INTERVAL, at(now));
     assert!(board.next_wake(at(now)).unwrap() < at(now + 7));
 }
 
 #[test]
 fn what_failed_together_does_not_return_together() {
-    let mut board = board(workspaces(10));
-    let units = started(&mut board, 0);
-    for unit in &units {
-        board.finish_pass(unit, failed(), INTERVAL, at(0));
+    let mut board = board(work_set(10));
+    let workspaces = started(&mut board, 0);
+    for workspace in &workspaces {
+        board.finish_pass(workspace, failed(), INTERVAL, at(0));
     }
     let unique: BTreeSet<Timestamp> = board.entries.values().map(|slot| slot.next_check_at).collect();
     assert!(unique.len() > 5, "{unique:?}");
@@ -56,17 +56,17 @@ fn what_failed_together_does_not_return_together() {
 
 #[test]
 fn only_so_many_passes_run_at_once_and_waiting_for_one_to_end_is_no_busy_loop() {
-    let mut board = board(workspaces(40));
+    let mut board = board(work_set(40));
     let mut seen = BTreeSet::new();
     for _ in 0..3 {
-        let units = started(&mut board, 0);
-        assert!(units.len() <= MAX_PASSES);
-        if units.len() == MAX_PASSES {
+        let workspaces = started(&mut board, 0);
+        assert!(workspaces.len() <= MAX_PASSES);
+        if workspaces.len() == MAX_PASSES {
             assert_eq!(board.next_wake(at(0)), None);
         }
-        for unit in units {
-            board.finish_pass(&unit, good(), INTERVAL, at(1));
-            seen.insert(unit);
+        for workspace in workspaces {
+            board.finish_pass(&workspace, good(), INTERVAL, at(1));
+            seen.insert(workspace);
         }
     }
     assert_eq!(seen.len(), 40, "all of them had a turn");
@@ -74,20 +74,20 @@ fn only_so_many_passes_run_at_once_and_waiting_for_one_to_end_is_no_busy_loop() 
 
 #[test]
 fn a_refused_token_costs_one_call_a_minute_however_many_workspaces_there_are() {
-    let mut board = board(workspaces(10));
-    let units = started(&mut board, 0);
+    let mut board = board(work_set(10));
+    let workspaces = started(&mut board, 0);
     let mut told = 0;
-    for unit in &units {
-        board.finish_pass(unit, refused(), INTERVAL, at(1));
+    for workspace in &workspaces {
+        board.finish_pass(workspace, refused(), INTERVAL, at(1));
         told += usize::from(board.start_auth_pause(at(1)));
     }
     assert_eq!(told, 1);
     let mut calls = 0;
     for now in 2..=601 {
-        for unit in started(&mut board, now) {
+        for workspace in started(&mut board, now) {
             calls += 1;
             assert!(started(&mut board, now).is_empty());
-            assert!(!board.finish_pass(&unit, refused(), INTERVAL, at(now)));
+            assert!(!board.finish_pass(&workspace, refused(), INTERVAL, at(now)));
             assert!(!board.start_auth_pause(at(now)));
         }
         assert!(board.next_wake(at(now)).unwrap() > at(now), "no busy loop");
@@ -102,11 +102,11 @@ fn a_refused_token_costs_one_call_a_minute_however_many_workspaces_there_are() {
 
 #[test]
 fn a_pass_from_before_the_pause_does_not_end_it_and_a_signal_tries_at_once() {
-    let mut board = board(workspaces(3));
-    let units = started(&mut board, 0);
-    board.finish_pass(&units[0], refused(), INTERVAL, at(1));
+    let mut board = board(work_set(3));
+    let workspaces = started(&mut board, 0);
+    board.finish_pass(&workspaces[0], refused(), INTERVAL, at(1));
     board.start_auth_pause(at(1));
-    assert!(!board.finish_pass(&units[1], good(), INTERVAL, at(2)));
+    assert!(!board.finish_pass(&workspaces[1], good(), INTERVAL, at(2)));
     assert!(board.is_paused());
     board.request_all(at(3));
     assert_eq!(started(&mut board, 3).len(), 1);
@@ -114,9 +114,9 @@ fn a_pass_from_before_the_pause_does_not_end_it_and_a_signal_tries_at_once() {
 
 #[test]
 fn when_the_probed_workspace_is_gone_another_one_is_probed() {
-    let mut board = board(workspaces(2));
-    for unit in started(&mut board, 0) {
-        board.finish_pass(&unit, refused(), INTERVAL, at(0));
+    let mut board = board(work_set(2));
+    for workspace in started(&mut board, 0) {
+        board.finish_pass(&workspace, refused(), INTERVAL, at(0));
     }
     board.start_auth_pause(at(0));
     let probe = started(&mut board, 60);
@@ -134,62 +134,62 @@ fn when_the_probed_workspace_is_gone_another_one_is_probed() {
 
 #[test]
 fn a_removal_waits_for_rest_and_is_then_done_at_once() {
-    let mut board = board(workspaces(1));
-    let unit = unit(&board, 0);
+    let mut board = board(work_set(1));
+    let workspace = workspace(&board, 0);
     started(&mut board, 0);
     let barred = RemovalBlock { code: WithheldReason::Unsettled, reason: String::new() };
-    board.set_workspaces(workspaces(1), Some(&barred), at(1));
-    board.finish_pass(&unit, PassResult { waits_for_quiet: true, ..good() }, INTERVAL, at(2));
+    board.set_workspaces(work_set(1), Some(&barred), at(1));
+    board.finish_pass(&workspace, PassResult { waits_for_quiet: true, ..good() }, INTERVAL, at(2));
     assert!(started(&mut board, 2).is_empty());
-    board.set_workspaces(workspaces(1), None, at(3));
+    board.set_workspaces(work_set(1), None, at(3));
     let task = board.take_due_passes(at(3)).pop().unwrap();
     assert!(task.removals_blocked.is_none());
 }
 
 #[test]
 fn a_removal_that_waits_for_another_workspace_is_tried_once_that_connected_something() {
-    let mut board = board(workspaces(2));
-    let (unit, other) = (unit(&board, 0), unit(&board, 1));
+    let mut board = board(work_set(2));
+    let (workspace, other) = (workspace(&board, 0), workspace(&board, 1));
     let waits = || PassResult { waits_for_connect: true, ..good() };
     let connects = || PassResult { connected: true, ..good() };
-    // The other unit may end before or after.
+    // The other workspace may end before or after.
     assert_eq!(started(&mut board, 0).len(), 2);
     board.finish_pass(&other, connects(), INTERVAL, at(1));
-    board.finish_pass(&unit, waits(), INTERVAL, at(2));
-    assert_eq!(started(&mut board, 2), std::slice::from_ref(&unit));
-    board.finish_pass(&unit, waits(), INTERVAL, at(3));
+    board.finish_pass(&workspace, waits(), INTERVAL, at(2));
+    assert_eq!(started(&mut board, 2), std::slice::from_ref(&workspace));
+    board.finish_pass(&workspace, waits(), INTERVAL, at(3));
     assert!(started(&mut board, 3).is_empty());
     board.finish_pass(&other, connects(), INTERVAL, at(4));
-    assert_eq!(started(&mut board, 4), std::slice::from_ref(&unit));
-    board.finish_pass(&unit, good(), INTERVAL, at(5));
+    assert_eq!(started(&mut board, 4), std::slice::from_ref(&workspace));
+    board.finish_pass(&workspace, good(), INTERVAL, at(5));
     board.finish_pass(&other, connects(), INTERVAL, at(6));
     assert!(started(&mut board, 6).is_empty());
 }
 
 #[test]
 fn a_workspace_is_gone_only_once_the_files_are_at_rest() {
-    let mut board = board(workspaces(2));
-    let gone = unit(&board, 1);
-    for unit in started(&mut board, 0) {
-        board.finish_pass(&unit, good(), INTERVAL, at(0));
+    let mut board = board(work_set(2));
+    let gone = workspace(&board, 1);
+    for workspace in started(&mut board, 0) {
+        board.finish_pass(&workspace, good(), INTERVAL, at(0));
     }
     let barred = RemovalBlock { code: WithheldReason::Unsettled, reason: String::new() };
-    assert!(board.set_workspaces(workspaces(1), Some(&barred), at(1)).is_empty());
+    assert!(board.set_workspaces(work_set(1), Some(&barred), at(1)).is_empty());
     assert!(board.task(&gone).is_some());
-    assert_eq!(board.set_workspaces(workspaces(1), None, at(2)), std::slice::from_ref(&gone));
+    assert_eq!(board.set_workspaces(work_set(1), None, at(2)), std::slice::from_ref(&gone));
     assert!(board.task(&gone).is_none());
 }
 
 #[test]
 fn a_workspace_that_goes_while_it_is_passed_over_is_waited_for() {
-    let mut board = board(workspaces(2));
-    let gone = unit(&board, 1);
-    let units = started(&mut board, 0);
-    board.finish_pass(&units[0], good(), INTERVAL, at(1));
-    assert_eq!(board.set_workspaces(workspaces(1), None, at(2)), std::slice::from_ref(&gone));
+    let mut board = board(work_set(2));
+    let gone = workspace(&board, 1);
+    let workspaces = started(&mut board, 0);
+    board.finish_pass(&workspaces[0], good(), INTERVAL, at(1));
+    assert_eq!(board.set_workspaces(work_set(1), None, at(2)), std::slice::from_ref(&gone));
     assert!(!board.is_idle(), "its pass is still under way");
-    assert!(board.set_workspaces(workspaces(1), None, at(3)).is_empty(), "told once");
-    board.set_workspaces(workspaces(2), None, at(4));
+    assert!(board.set_workspaces(work_set(1), None, at(3)).is_empty(), "told once");
+    board.set_workspaces(work_set(2), None, at(4));
     assert!(started(&mut board, 4).is_empty(), "no second pass beside the first");
     board.finish_pass(&gone, good(), INTERVAL, at(5));
     assert_eq!(started(&mut board, 5), [gone]);
@@ -197,11 +197,11 @@ fn a_workspace_that_goes_while_it_is_passed_over_is_waited_for() {
 
 #[test]
 fn what_is_still_settling_is_looked_at_again_soon() {
-    let mut board = board(workspaces(1));
-    let unit = unit(&board, 0);
+    let mut board = board(work_set(1));
+    let workspace = workspace(&board, 0);
     started(&mut board, 0);
     board.finish_pass(
-        &unit,
+        &workspace,
         PassResult { retry_after: Some(StdDuration::from_secs(5)), ..good() },
         INTERVAL,
         at(0),
@@ -209,15 +209,15 @@ fn what_is_still_settling_is_looked_at_again_soon() {
     assert_eq!(board.next_wake(at(0)), Some(at(5)));
     started(&mut board, 5);
     let never_good = PassResult { retry_after: Some(StdDuration::ZERO), ..failed() };
-    board.finish_pass(&unit, never_good, INTERVAL, at(5));
+    board.finish_pass(&workspace, never_good, INTERVAL, at(5));
     assert!(board.next_wake(at(5)).unwrap() >= at(10), "but not at once when it fails");
 }
 
 #[test]
 fn a_signal_looks_at_everything_at_once() {
-    let mut board = board(workspaces(3));
-    for unit in started(&mut board, 0) {
-        board.finish_pass(&unit, failed(), INTERVAL, at(0));
+    let mut board = board(work_set(3));
+    for workspace in started(&mut board, 0) {
+        board.finish_pass(&workspace, failed(), INTERVAL, at(0));
     }
     assert!(started(&mut board, 1).is_empty());
     board.request_all(at(1));

@@ -15,11 +15,11 @@ fn stale_data_is_told_once_and_so_is_fresh_data() {
     let sync = "sync = { every = \"10h\", stale_after = \"11h\", on_connect = false }";
     let mut board = board(sources(&[("a", sync)]));
     pass(&mut board, 0, &[]);
-    let unit = unit(&board, 0);
+    let workspace = workspace(&board, 0);
     assert_eq!(turned(&mut board, 100), []);
     assert_eq!(turned(&mut board, 11 * 3600), [("a".to_owned(), true)]);
     assert_eq!(turned(&mut board, 12 * 3600), []);
-    board.mark_fresh(&unit, [&SourceName::parse("a").unwrap()], at(12 * 3600));
+    board.mark_fresh(&workspace, [&SourceName::parse("a").unwrap()], at(12 * 3600));
     assert_eq!(turned(&mut board, 12 * 3600 + 1), [("a".to_owned(), false)]);
     assert_eq!(turned(&mut board, 12 * 3600 + 2), []);
 }

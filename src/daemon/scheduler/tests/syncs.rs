@@ -14,12 +14,12 @@ fn no_sync_goes_out_while_the_token_is_refused() {
 
 #[test]
 fn a_clock_that_goes_back_delays_nothing() {
-    let mut board = board(workspaces(1));
-    let unit = unit(&board, 0);
+    let mut board = board(work_set(1));
+    let workspace = workspace(&board, 0);
     started(&mut board, 0);
-    board.finish_pass(&unit, good(), INTERVAL, at(0));
+    board.finish_pass(&workspace, good(), INTERVAL, at(0));
     board.clock_set_back(at(-86_400));
-    assert_eq!(started(&mut board, -86_400), [unit]);
+    assert_eq!(started(&mut board, -86_400), [workspace]);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_firing_from_the_future_does_not_silence_the_schedule() {
 }
 
 #[test]
-fn sources_of_one_unit_share_one_call_and_the_next_waits_for_its_end() {
+fn sources_of_one_workspace_share_one_call_and_the_next_waits_for_its_end() {
     let mut board = scheduled(&[
         ("a", HOURLY),
         ("b", HOURLY),
@@ -109,13 +109,13 @@ fn a_sync_of_another_process_is_not_overlapped() {
 fn the_end_of_another_process_sync_is_found_out_and_the_next_firing_runs() {
     let mut board = board(sources(&[("a", HOURLY)]));
     pass(&mut board, 0, &[("a", run(0, RunOutcome::Running, None))]);
-    let unit = unit(&board, 0);
+    let workspace = workspace(&board, 0);
     assert_eq!(started(&mut board, 4), []);
-    assert_eq!(started(&mut board, 5), std::slice::from_ref(&unit), "is it still under way?");
-    board.finish_pass(&unit, good(), INTERVAL, at(6));
-    assert_eq!(started(&mut board, 11), std::slice::from_ref(&unit), "nothing had moved");
+    assert_eq!(started(&mut board, 5), std::slice::from_ref(&workspace), "is it still under way?");
+    board.finish_pass(&workspace, good(), INTERVAL, at(6));
+    assert_eq!(started(&mut board, 11), std::slice::from_ref(&workspace), "nothing had moved");
     let ended = owned(&board, &[("a", run(0, RunOutcome::Done, Some(9)))]);
-    board.finish_pass(&unit, ended, INTERVAL, at(12));
+    board.finish_pass(&workspace, ended, INTERVAL, at(12));
     assert_eq!(started(&mut board, 60), [], "it ended");
     assert!(call(&mut board, 3600).is_some());
 }
@@ -130,16 +130,16 @@ fn a_suspended_source_keeps_the_loop_asleep() {
 #[test]
 fn what_waits_for_a_sync_is_done_when_that_ends() {
     let mut board = scheduled(&[("a", CONNECT)]);
-    let unit = unit(&board, 0);
+    let workspace = workspace(&board, 0);
     let sent = call(&mut board, 1).unwrap();
     board.request_all(at(2));
     started(&mut board, 2);
-    board.finish_pass(&unit, PassResult { waits_for_sync: true, ..good() }, INTERVAL, at(3));
+    board.finish_pass(&workspace, PassResult { waits_for_sync: true, ..good() }, INTERVAL, at(3));
     assert!(started(&mut board, 3).is_empty());
     board.finish_sync(&sent, at(10));
-    assert_eq!(started(&mut board, 10), std::slice::from_ref(&unit));
-    board.finish_pass(&unit, PassResult { waits_for_sync: true, ..good() }, INTERVAL, at(11));
-    assert_eq!(started(&mut board, 11), [unit], "the sync had ended meanwhile");
+    assert_eq!(started(&mut board, 10), std::slice::from_ref(&workspace));
+    board.finish_pass(&workspace, PassResult { waits_for_sync: true, ..good() }, INTERVAL, at(11));
+    assert_eq!(started(&mut board, 11), [workspace], "the sync had ended meanwhile");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_clock_that_went_back_is_to_be_recorded() {
 #[test]
 fn a_call_that_could_not_be_recorded_is_due_as_before() {
     let mut board = scheduled(&[("a", CONNECT), ("b", HOURLY)]);
-    let unit = unit(&board, 0);
+    let workspace = workspace(&board, 0);
     let sent = call(&mut board, 3600).unwrap();
     let due = firings(&sent)
         .iter()
@@ -203,7 +203,7 @@ fn a_call_that_could_not_be_recorded_is_due_as_before() {
         outcome: RunOutcome::Skipped,
         message: String::new(),
     }];
-    let desired = board.task(&unit).unwrap().desired.open();
+    let desired = board.task(&workspace).unwrap().desired.open();
     board.restore_skipped(desired, spent.clone());
     assert_eq!(board.take_skipped().pop().unwrap().1, spent);
 }
