@@ -1,4 +1,4 @@
-//! Measures the speed of Wellspring against two yardsticks.
+//! Measures the speed of Wellspring against three yardsticks.
 //!
 //! ```text
 //! cargo bench --bench throughput                      # everything: some minutes
@@ -9,15 +9,18 @@
 //! cargo bench --bench throughput -- daemon 1000x100   # only the daemon, interleaved with raw
 //! cargo bench --bench throughput -- growth            # with more workspaces, with more sources in one
 //! cargo bench --bench throughput -- growth --most 10000
+//! cargo bench --bench throughput -- counts            # instructions and waits for the disk of whole runs
 //! cargo bench --bench throughput -- memory            # memory of the daemon, by kind
 //! ```
 //!
-//! *raw* is a bare client with prepared bodies and the same number of connections, *py* the Data API's own
-//! Python functions in a loop, one list and one connect for each workspace. The relevant results are the
-//! ratios of medians within one run.
+//! *raw* sends prepared bodies over the same number of connections, *bare* reads the same files and does the same
+//! tasks without state or checks, *py* are the Data API's own Python functions in a loop, one list and one connect
+//! for each workspace. The relevant results are the ratios of medians within one run.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot run is to stop")]
 
+mod bare;
 mod concurrency;
+mod counts;
 mod growth;
 mod measure;
 mod memory;
@@ -29,7 +32,7 @@ mod workload;
 mod yardstick;
 
 use measure::{Used, median};
-use platform::{Manner, Platform};
+use platform::{Calls, Manner, Platform};
 use report::{Line, Report};
 use scene::Scene;
 use std::time::Duration;
@@ -59,6 +62,7 @@ enum What {
     Shapes,
     Daemon,
     Concurrency,
+    Counts,
     Syncs,
     Growth,
     Memory,
@@ -68,12 +72,15 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.first().map(String::as_str) {
         Some("measure") => return measure::be_measuring(&arguments[1..]),
+        Some("bare") => return bare::be_bare(&arguments[1..]),
+        Some("parse") => return counts::be_parsing(&arguments[1..]),
         Some("raw") => return yardstick::be_raw(&arguments[1..]),
         _ => {}
     }
     let platform = Platform::start();
     let asked = asked(&arguments);
     match asked.what {
+        What::Counts => return counts::counts(&platform),
         What::Concurrency => return concurrency::concurrency(&platform, asked.rounds),
         What::Syncs => return syncs::syncs(&platform, &asked.shapes, Duration::from_millis(asked.takes)),
         What::Growth => return growth::growth(&platform, asked.rounds, asked.most),
@@ -112,6 +119,7 @@ fn asked(arguments: &[String]) -> Asked {
         match argument.as_str() {
             "daemon" => asked.what = What::Daemon,
             "concurrency" => asked.what = What::Concurrency,
+            "counts" => asked.what = What::Counts,
             "syncs" => asked.what = What::Syncs,
             "growth" => asked.what = What::Growth,
             "memory" => asked.what = What::Memory,
@@ -171,72 +179,63 @@ fn converge(platform: &Platform, shape: Shape, latency: Duration, asked: &Asked)
     let workspaces = shape.workspaces as u64;
     let batches = workspaces * shape.sources.div_ceil(100) as u64;
 
-    let cold = rounds(&|| {
-        scene.forget();
-        scene.apply()
-    });
-    assert_eq!(platform.rows(), shape.total());
-    let necessary = [2 * workspaces, batches, 0];
-    report.line(Line {
-        what: "cold converge",
-        used: cold,
-        raw: raw_both,
-        calls: platform.calls(),
-        necessary,
-    });
-    report.beside("  beside raw that looks again", cold, raw_all);
-
-    let first = rounds(&|| {
-        scene.forget();
-        scene.apply();
-        scene.apply()
-    });
-    let necessary = [workspaces, 0, 0];
-    report.line(Line { what: "first no-op", used: first, raw: raw_list, calls: platform.calls(), necessary });
-
-    let nothing = rounds(&|| scene.apply());
-    report.line(Line {
-        what: "one-shot no-op",
-        used: nothing,
-        raw: raw_list,
-        calls: platform.calls(),
-        necessary,
-    });
-
-    let mut port = 6000;
-    let mut changes = Vec::new();
-    for _ in 0..asked.rounds {
-        port += 1;
-        let text = workload::text(0, 0..shape.sources, 5432).replacen("5432", &port.to_string(), 1);
-        std::fs::write(scene.root().join(workload::file(0)), text).unwrap();
-        changes.push(scene.apply());
-    }
-    let necessary = [workspaces + 1, 1, 0];
-    let (used, calls) = (median(changes), platform.calls());
-    report.line(Line { what: "one source changed", used, raw: raw_list, calls, necessary });
-
-    the_daemon(&scene, &report, asked);
-
     let tenth = shape.sources.div_ceil(10);
-    let removed = rounds(&|| {
-        workload::write(&scene.root(), shape, &platform.url);
-        scene.apply();
-        for n in 0..shape.workspaces {
-            let text = workload::text(n, tenth..shape.sources, 5432);
-            std::fs::write(scene.root().join(workload::file(n)), text).unwrap();
+    let steps = [
+        Step { what: "cold converge", raw: raw_both, necessary: [2 * workspaces, batches, 0] },
+        Step { what: "first no-op", raw: raw_list, necessary: [workspaces, 0, 0] },
+        Step { what: "one-shot no-op", raw: raw_list, necessary: [workspaces, 0, 0] },
+        Step { what: "one source changed", raw: raw_list, necessary: [workspaces + 1, 1, 0] },
+        Step {
+            what: "10 % removed",
+            raw: raw_both,
+            necessary: [2 * workspaces, 0, workspaces * tenth.div_ceil(100) as u64],
+        },
+    ];
+    let turns: Vec<_> = (0..asked.rounds).map(|_| (turn(&scene, true), turn(&scene, false))).collect();
+    for (n, Step { what, raw, necessary }) in steps.into_iter().enumerate() {
+        let bare = median(turns.iter().map(|(bare, _)| bare[n].0).collect());
+        let used = median(turns.iter().map(|(_, ours)| ours[n].0).collect());
+        let calls = turns[0].1[n].1;
+        report.line(Line { what, used, raw, bare: Some(bare), calls, necessary });
+        if n == 0 {
+            report.beside("  beside raw that looks again", used, raw_all);
         }
-        scene.apply()
-    });
-    assert_eq!(platform.rows(), shape.workspaces * (shape.sources - tenth));
-    let necessary = [2 * workspaces, 0, workspaces * tenth.div_ceil(100) as u64];
-    report.line(Line {
-        what: "10 % removed",
-        used: removed,
-        raw: raw_both,
-        calls: platform.calls(),
-        necessary,
-    });
+    }
+    workload::write(&scene.root(), shape, &platform.url);
+    scene.apply();
+    the_daemon(&scene, &report, asked);
     println!();
+}
+
+/// One task of [`turn`].
+struct Step {
+    what: &'static str,
+    raw: Used,
+    /// Minimum numbers of lists, connects and cleanups.
+    necessary: [u64; 3],
+}
+
+/// Runs *bare* or Wellspring through all tasks, so that the two alternate.
+fn turn(scene: &Scene<'_>, is_bare: bool) -> [(Used, Calls); 5] {
+    let (platform, shape) = (scene.platform, scene.shape);
+    let apply = || {
+        platform.forget();
+        let used = if is_bare { bare::bare(&platform.url, &scene.root()) } else { scene.apply() };
+        (used, platform.calls())
+    };
+    workload::write(&scene.root(), shape, &platform.url);
+    scene.forget();
+    let (cold, first, again) = (apply(), apply(), apply());
+    assert_eq!(platform.rows(), shape.total());
+    scene.write(0, 0..shape.sources, 6000);
+    let changed = apply();
+    let tenth = shape.sources.div_ceil(10);
+    scene.write(0, 0..shape.sources, 5432);
+    apply();
+    (0..shape.workspaces).for_each(|n| scene.write(n, tenth..shape.sources, 5432));
+    let removed = apply();
+    assert_eq!(platform.rows(), shape.workspaces * (shape.sources - tenth));
+    [cold, first, again, changed, removed]
 }
 
 /// Measures the daemon only.
@@ -259,7 +258,7 @@ fn the_daemon(scene: &Scene<'_>, report: &Report, asked: &Asked) {
     let (raw, used) = (median(raw), median(used));
     report.yardstick("raw: list, in between", raw);
     let (calls, necessary) = (platform.calls(), [shape.workspaces as u64, 0, 0]);
-    report.line(Line { what: "warm re-check (daemon)", used, raw, calls, necessary });
+    report.line(Line { what: "warm re-check (daemon)", used, raw, bare: None, calls, necessary });
     let mut took: Vec<Duration> = (0..asked.renames)
         .map(|n| {
             let (of, port) = (n * 7 % shape.workspaces, format!("port = {}", 7000 + n));

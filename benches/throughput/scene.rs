@@ -5,6 +5,7 @@ use super::platform::{Platform, TOKEN};
 use super::workload::{self, Shape};
 use std::cell::Cell;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +42,12 @@ impl<'a> Scene<'a> {
         self.folder.path().join("tree")
     }
 
+    /// Replaces the `n`th file; `port` is that of its first source.
+    pub(crate) fn write(&self, n: usize, sources: Range<usize>, port: u16) {
+        let text = workload::text(n, sources, 5432).replacen("5432", &port.to_string(), 1);
+        fs::write(self.root().join(workload::file(n)), text).unwrap();
+    }
+
     pub(crate) fn scratch(&self) -> &Path {
         self.folder.path()
     }
@@ -70,9 +77,13 @@ impl<'a> Scene<'a> {
     /// Runs `wellspring apply --yes`.
     pub(crate) fn apply(&self) -> Used {
         self.platform.forget();
+        measure::run(&self.apply_command())
+    }
+
+    pub(crate) fn apply_command(&self) -> Command {
         let mut command = self.command("apply");
         command.arg("--yes").arg(self.root());
-        measure::run(&command)
+        command
     }
 
     /// Starts `wellspring run`.

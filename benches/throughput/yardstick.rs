@@ -118,7 +118,7 @@ async fn all(host: String, calls: Vec<Vec<u8>>, connections: usize) {
 }
 
 /// Reads one complete response.
-async fn receive(stream: &mut TcpStream, answer: &mut Vec<u8>) {
+pub(crate) async fn receive(stream: &mut TcpStream, answer: &mut Vec<u8>) {
     let mut whole = None;
     while whole.is_none_or(|whole| answer.len() < whole) {
         assert_ne!(stream.read_buf(answer).await.unwrap(), 0, "the platform closed the connection");
