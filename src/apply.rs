@@ -350,6 +350,11 @@ impl<'a> ApplyRun<'a> {
             before.dedup();
             before
         };
+        let list_lacked_ours = self.plan.actions.iter().any(|action| match action.step {
+            Step::Connect { .. } => self.inventory.managed.contains_key(&action.name),
+            Step::Forget => true,
+            _ => false,
+        });
         let intents = ready
             .iter()
             .map(|ready| {
@@ -359,8 +364,7 @@ impl<'a> ApplyRun<'a> {
                     key: action.source.clone(),
                     kind: IntentKind::Connect(Arc::clone(&ready.applied)),
                     before: before(action),
-                    was_missing: matches!(action.step, Step::Connect { .. })
-                        && self.inventory.managed.contains_key(&action.name),
+                    list_lacked_ours,
                     declared: self.declaration(action),
                 }
             })
@@ -411,7 +415,7 @@ impl<'a> ApplyRun<'a> {
         let now = (self.apply.now)();
         self.last_list = None;
         let numbers = self.apply.state.record_intents(self.unit(), &intents, now).await?;
-        for ((action, number), NewIntent { name, key, kind, before, was_missing, declared }) in
+        for ((action, number), NewIntent { name, key, kind, before, list_lacked_ours, declared }) in
             actions.into_iter().zip(numbers).zip(intents)
         {
             self.intents.open(number, action);
@@ -421,7 +425,7 @@ impl<'a> ApplyRun<'a> {
                 key,
                 kind,
                 before,
-                was_missing,
+                list_lacked_ours,
                 declared,
                 recorded_at: now,
                 answer: None,

@@ -96,7 +96,7 @@ impl<'a> ApplyRun<'a> {
                 key: target.key.clone(),
                 kind: IntentKind::Cleanup(target.id.clone()),
                 before: Vec::new(),
-                was_missing: false,
+                list_lacked_ours: false,
                 declared: None,
             })
             .collect();

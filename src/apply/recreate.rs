@@ -102,7 +102,7 @@ async fn replace_or_restore(
         key: action.source.clone(),
         kind: IntentKind::Cleanup(old.clone()),
         before: Vec::new(),
-        was_missing: false,
+        list_lacked_ours: false,
         declared: None,
     };
     run.record(vec![None], vec![cleanup]).await?;
@@ -139,7 +139,7 @@ async fn replace_or_restore(
         key: action.source.clone(),
         kind: IntentKind::Connect(Arc::clone(&fallback.1)),
         before: vec![old.clone()],
-        was_missing: false,
+        list_lacked_ours: false,
         declared: run.declaration(action),
     };
     run.abandon_connects(&run.intents.of(ready.action).into_iter().collect()).await?;

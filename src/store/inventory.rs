@@ -25,9 +25,9 @@ pub struct NewIntent {
     pub kind: IntentKind,
     /// Ids of sources with this name before the write.
     pub before: Vec<SourceId>,
-    /// True if the list behind the write lacked our source of this name.
+    /// True if the list behind the write lacked a source of ours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub was_missing: bool,
+    pub list_lacked_ours: bool,
     pub declared: Option<DeclarationHash>,
 }
 
@@ -407,7 +407,7 @@ impl InventoryRows {
             let intents = codec::decompress(row.intents, "batches")?;
             let intents: Vec<NewIntent> = codec::decode(&intents, "batches")?;
             let open = intents.into_iter().enumerate().filter(|(bit, _)| row.open >> bit & 1 == 1);
-            for (bit, NewIntent { name, key, kind, before, was_missing, declared }) in open {
+            for (bit, NewIntent { name, key, kind, before, list_lacked_ours, declared }) in open {
                 let number = row.batch * INTENTS_PER_ROW as i64 + bit as i64;
                 let recorded_at = instant(row.recorded_at);
                 let intent = Intent {
@@ -416,7 +416,7 @@ impl InventoryRows {
                     key,
                     kind,
                     before,
-                    was_missing,
+                    list_lacked_ours,
                     declared,
                     recorded_at,
                     answer: None,

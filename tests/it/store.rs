@@ -86,7 +86,7 @@ fn intent(source: &str) -> NewIntent {
         key: SourceKey::parse(source).unwrap(),
         kind: IntentKind::Cleanup(id("source_1")),
         before: vec![id("source_1"), SourceId::from_json(&json!(2)).unwrap()],
-        was_missing: false,
+        list_lacked_ours: false,
         declared: Some(DeclarationHash {
             root: "/tree".into(),
             file: "crm.toml".into(),

@@ -209,7 +209,7 @@ fn intents(desired: &DesiredWorkspace, key: &FingerprintKey, now: Timestamp) -> 
             key: source.key.clone(),
             kind: IntentKind::Connect(Arc::new(applied)),
             before: Vec::new(),
-            was_missing: false,
+            list_lacked_ours: false,
             declared: Some(declared),
             recorded_at: now,
             answer: Some(Answered { id: None }),

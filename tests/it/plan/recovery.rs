@@ -37,7 +37,7 @@ fn connected_as(id: &str, key: &FingerprintKey) -> Inventory {
         key: SourceKey::parse("a").unwrap(),
         kind: IntentKind::Connect(Arc::new(applied)),
         before: Vec::new(),
-        was_missing: false,
+        list_lacked_ours: false,
         declared: None,
         recorded_at: Timestamp::UNIX_EPOCH,
         answer: Some(Answered { id: Some(source_id(id)) }),

@@ -298,3 +298,23 @@ fn after_a_list_that_hid_our_row_no_other_row_is_taken_for_the_new_one() {
         assert_eq!(hosts(history), ["h2", "h9"]);
     });
 }
+
+#[test]
+fn after_a_list_that_hid_one_of_our_rows_no_other_row_is_taken_for_a_replacement() {
+    let names_only = Semantics { echo: Echo::Nothing, answers_ids: false, ..platform(Taken::Upsert) };
+    case(names_only, async |history| {
+        history.tree.sources = sources("h1", &["a", "b"]);
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        pass(history).await;
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        history.tree.sources = sources("h2", &["a", "b"]);
+        // Shows the first row only.
+        script(history, &[("list", Fate::OddList(6))]);
+        for _ in 0..4 {
+            pass(history).await;
+            tokio::time::sleep(Duration::from_secs(120)).await;
+        }
+        assert_eq!(hosts(history), ["h2", "h2", "h9"]);
+    });
+}

@@ -332,9 +332,9 @@ pub struct Intent {
     pub kind: IntentKind,
     /// Ids that had the name before the write.
     pub before: Vec<SourceId>,
-    /// True if the list behind the write lacked our source of this name.
+    /// True if the list behind the write lacked a source of ours.
     #[serde(default)]
-    pub was_missing: bool,
+    pub list_lacked_ours: bool,
     /// Declaration of the source when the write was planned.
     ///
     /// The block may be deleted before the outcome is known.

@@ -12,8 +12,8 @@ mod unproven;
 use super::WithheldReason;
 use super::listing_index::{ListingIndex, without_shared_ids};
 use crate::model::{
-    FingerprintKey, Former, Intent, IntentKind, Inventory, ManagedSource, ObservedSource, SourceId,
-    SourceName,
+    FingerprintKey, Forgotten, Former, Intent, IntentKind, Inventory, ManagedSource, ObservedSource,
+    SourceId, SourceName,
 };
 use connect_outcome::{ConnectOutcome, OpenConnect, connect_outcome};
 use jiff::{SignedDuration, Timestamp};
@@ -196,6 +196,7 @@ pub fn recover(
             }
         }
     }
+    out.merge_forgotten_entries();
     out.claim_late_rows(&listed, key, now);
     out.settle_unproven(&listed, key, now);
     out
@@ -279,7 +280,10 @@ fn resolve_cleanup(
             } else {
                 InventoryUpdate::Forget(intent.name.clone(), Arc::clone(owned))
             };
-            out.inventory.managed.remove(&intent.name);
+            let managed = out.inventory.managed.remove(&intent.name);
+            if let Some(managed) = managed.filter(|_| !is_final) {
+                out.inventory.forgotten.insert(intent.name.clone(), Forgotten { since: now, managed });
+            }
             out.corrections.push(gone);
         } else if owned.superseded.contains(id) {
             let next = Arc::make_mut(owned);

@@ -53,7 +53,7 @@ impl OpenConnect<'_> {
 
     /// Returns true if the list behind the connect may have hidden this row of another, as it hid our own.
     fn may_have_been_hidden(&self, row: &ObservedSource, rows: &[&ObservedSource]) -> bool {
-        self.intent.was_missing && !self.has_our_marker(row) && !self.older_ids(rows).is_empty()
+        self.intent.list_lacked_ours && !self.has_our_marker(row) && !self.older_ids(rows).is_empty()
     }
 
     fn has_our_marker(&self, row: &ObservedSource) -> bool {

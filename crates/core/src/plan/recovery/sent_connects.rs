@@ -193,7 +193,7 @@ impl Recovered {
         }
     }
 
-    /// Restores forgotten sources that are listed again, and drops expired ones.
+    /// Restores forgotten sources that are listed again and not managed, and drops expired ones.
     pub(super) fn restore_forgotten(
         &mut self,
         listing: &[ObservedSource],
@@ -207,20 +207,31 @@ impl Recovered {
         let listed = ListingIndex::by_name(listing);
         for (name, kept) in forgotten {
             let shown = kept.managed.listed_as.as_ref().unwrap_or(&name);
-            let recalled = match self.inventory.managed.get(&name) {
-                _ if now.duration_since(kept.since).abs() >= MAX_REQUEST_DELAY => None,
-                Some(owned) => Some(merge_forgotten(owned, &kept)),
-                None => match restored_entry(&kept.managed, listed.rows(shown), key, now) {
-                    Some(owned) => Some(owned),
-                    None => {
-                        self.inventory.forgotten.insert(name, kept);
-                        continue;
-                    }
-                },
-            };
-            if let Some(owned) = recalled {
-                self.set_managed(name.clone(), owned);
+            if now.duration_since(kept.since).abs() >= MAX_REQUEST_DELAY {
+                self.corrections.push(InventoryUpdate::DropForgotten(name));
+                continue;
             }
+            let is_managed = self.inventory.managed.contains_key(&name);
+            let restored =
+                if is_managed { None } else { restored_entry(&kept.managed, listed.rows(shown), key, now) };
+            match restored {
+                Some(owned) => {
+                    self.set_managed(name.clone(), owned);
+                    self.corrections.push(InventoryUpdate::DropForgotten(name));
+                }
+                None => drop(self.inventory.forgotten.insert(name, kept)),
+            }
+        }
+    }
+
+    /// Adds the evidence of forgotten entries to the managed ones of their names.
+    pub(super) fn merge_forgotten_entries(&mut self) {
+        let Inventory { forgotten, managed, .. } = &mut self.inventory;
+        let both: Vec<_> = forgotten.extract_if(.., |name, _| managed.contains_key(name)).collect();
+        for (name, kept) in both {
+            let Some(owned) = self.inventory.managed.get(&name) else { continue };
+            let merged = merge_forgotten(owned, &kept);
+            self.set_managed(name.clone(), merged);
             self.corrections.push(InventoryUpdate::DropForgotten(name));
         }
     }
