@@ -59,7 +59,6 @@ pub struct SyncMember {
     pub firing: Timestamp,
 }
 
-/// Result of one source's sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncResult {
     pub name: SourceName,

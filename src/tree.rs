@@ -199,7 +199,6 @@ pub enum TreeError {
     /// The root or a folder below it cannot be listed.
     #[error("cannot read the directory {path}")]
     Unreadable { path: PathBuf, source: io::Error },
-    /// The root is not a folder.
     #[error("{0} is not a directory; name the project directory")]
     NotAFolder(PathBuf),
     #[error("too much to read at {path}: {bound}")]

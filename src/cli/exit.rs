@@ -28,7 +28,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Returns the number.
     pub fn code(self) -> u8 {
         match self {
             Self::Interrupted => 130,

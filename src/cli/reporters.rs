@@ -154,7 +154,6 @@ struct Reports {
     reported: Mutex<BTreeSet<WorkspaceRef>>,
 }
 
-/// A plan to report.
 enum PlanReport {
     Whole(Box<WorkspacePlan>),
     /// Only the failure that several workspaces share, with its description.

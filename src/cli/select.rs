@@ -84,7 +84,6 @@ impl Selector {
             && (self.sources.is_empty() || any(&self.sources, |pattern| pattern.matches_workspace(names)))
     }
 
-    /// Returns true if this source of the workspace is selected.
     pub(super) fn source(&self, desired: &DesiredWorkspace, key: &SourceKey, name: &SourceName) -> bool {
         self.source_of(desired.names(), key, name)
     }

@@ -156,7 +156,6 @@ pub enum TokenTrouble {
 }
 
 impl TokenTrouble {
-    /// Kind of the error in reports.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Refused => ErrorKind::Auth,

@@ -143,7 +143,6 @@ fn forms_of(token: Option<&SecretString>) -> Vec<SecretForm> {
     forms(token.filter(|token| !token.expose_secret().is_empty()))
 }
 
-/// Returns the range of `text` that is shown.
 fn shown_range(text: &str) -> Range<usize> {
     let trimmed = text.trim_start();
     let start = text.len() - trimmed.len();

@@ -38,7 +38,6 @@ pub trait Reporter: Send + Sync {
     fn sync_ended(&self, workspace: Option<&DesiredWorkspace>, synced: &[SyncResult]);
     /// No work is running; these firings come next.
     fn next_syncs(&self, upcoming: &[(Timestamp, &Task, &SourceKey, &CompiledSchedule)], now: Timestamp);
-    /// Information.
     fn info(&self, text: &str);
     fn warning(&self, text: &str);
     /// A shutdown was requested; `busy` if work is still in progress.

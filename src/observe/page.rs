@@ -37,7 +37,6 @@ pub(super) struct OverviewPage<'a> {
     refresh: u32,
 }
 
-/// Page of one workspace with all its sources.
 #[derive(Template)]
 #[template(path = "workspace.html")]
 pub(super) struct WorkspacePage<'a> {
@@ -47,7 +46,6 @@ pub(super) struct WorkspacePage<'a> {
     refresh: u32,
 }
 
-/// Page of one source with its history.
 #[derive(Template)]
 #[template(path = "source.html")]
 pub(super) struct SourcePage<'a> {

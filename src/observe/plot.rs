@@ -21,7 +21,6 @@ const STEP: u32 = 10;
 /// Minimum height of a bar, so that it is visible.
 const MIN_BAR_HEIGHT: u32 = 3;
 
-/// One chart.
 #[derive(Debug)]
 pub(super) struct Plot {
     pub(super) title: &'static str,
@@ -34,7 +33,6 @@ pub(super) struct Plot {
     pub(super) axis: [String; 2],
 }
 
-/// One bar of a chart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Bar {
     pub(super) x: u32,

@@ -47,9 +47,7 @@ pub(super) const PASS_SPANS: usize = 96;
 pub struct PassSpan {
     /// Sequence number since the epoch.
     pub number: i64,
-    /// Number of successful passes.
     pub good: u32,
-    /// Number of failed passes.
     pub failed: u32,
     pub longest: Duration,
 }
@@ -168,7 +166,6 @@ pub enum ConfigStatus {
     Withheld,
     /// An action is still to be carried out.
     Pending,
-    /// `suspend`
     Suspended,
     /// Not checked yet.
     #[default]

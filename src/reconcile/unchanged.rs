@@ -15,7 +15,6 @@ use secrecy::ExposeSecret as _;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Cache entries by workspace.
 #[derive(Default)]
 pub struct UnchangedCache(Mutex<HashMap<WorkspaceRef, Arc<InputFingerprint>>>);
 

@@ -31,7 +31,6 @@ pub struct HostFile {
     pub variables: HostVariables,
     pub state: HostState,
     pub http: HostHttp,
-    /// `[[notify]]`
     pub notify: Vec<HostNotify>,
 }
 
@@ -63,7 +62,6 @@ pub struct HostPlatform {
     pub token: Option<TokenReference>,
     /// Timeout of one attempt of a request.
     pub timeout: Option<HumanDuration>,
-    /// Timeout of a sync request.
     pub sync_timeout: Option<HumanDuration>,
     /// Time after which a write must be visible on the platform.
     pub settle: Option<NonNegativeDuration>,

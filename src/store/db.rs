@@ -64,7 +64,6 @@ pub(super) struct DbThread {
 /// Kind of access that the thread has to the database.
 pub(super) enum DbAccess {
     Writer(Connection),
-    /// Read-only.
     Reader(ReadOnlyDatabase),
     /// Read-only: an older database, migrated in memory, with the path of the original.
     MigratedCopy(Connection, PathBuf),

@@ -17,7 +17,6 @@ pub struct JournalEntry {
     pub at: Timestamp,
     pub pass: Arc<str>,
     pub source: SourceName,
-    /// The source's key, when it has one.
     pub key: Option<SourceKey>,
     /// `connect`, `replace`, `cleanup`, `adopt`, `forget` or `schedule`.
     pub action: Cow<'static, str>,

@@ -80,7 +80,6 @@ pub(super) fn scan_once(
     Ok((held && same_root).then_some((files, next, ScanContext { real, has_links, total })))
 }
 
-/// One file with its state.
 struct ScannedFile {
     file: TreeFile,
     /// Taken before the read.

@@ -10,7 +10,6 @@ use std::sync::Arc;
 /// Maximum number of sources named in one notification; the others are counted.
 const MAX_NAMED: usize = 10;
 
-/// The kind of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NotificationEvent {
@@ -129,7 +128,6 @@ impl ReportedState {
     }
 }
 
-/// Reports a problem of the daemon as a whole.
 fn report_daemon_problem(
     told: &mut bool,
     why: Option<String>,

@@ -8,7 +8,7 @@ mod plans;
 use plans::{all, applied, everything, huge, in_workspace, now, plan_of, quiet};
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use wellspring::plan::{ActionResult, ApplyOutcome, INTERRUPTED, Plan};
 use wellspring::report::{
     MARKDOWN_LIMIT, MARKDOWN_MARKER, Problems, ReportInput, Style, TimeContext, action_line, counts, github,
@@ -40,17 +40,13 @@ fn verbose() -> Style {
 }
 
 fn shown(plan: &Plan, look: &Style) -> String {
-    text(
-        &ReportInput {
-            plan,
-            outcomes: None,
-            now: now(),
-            local: None,
-            plan_id: "",
-            problems: &Problems::default(),
-        },
-        look,
-    )
+    text(&input(plan, ""), look)
+}
+
+/// Returns the input for a plan that was not applied, without problems.
+fn input<'a>(plan: &'a Plan, plan_id: &'a str) -> ReportInput<'a> {
+    static NONE: LazyLock<Problems> = LazyLock::new(Problems::default);
+    ReportInput { plan, outcomes: None, now: now(), local: None, plan_id, problems: &NONE }
 }
 
 fn here() -> TimeContext<'static> {
@@ -119,14 +115,7 @@ fn text_from_elsewhere_cannot_act() {
     let plan = plans::hostile();
     check_all("hostile", &plan, None);
     let id = plan_id(&plan);
-    let view = ReportInput {
-        plan: &plan,
-        outcomes: None,
-        now: now(),
-        local: None,
-        plan_id: &id,
-        problems: &Problems::default(),
-    };
+    let view = input(&plan, &id);
     for shown in [text(&view, &verbose()), json(&view), markdown(&view), github(&view)] {
         assert!(!shown.contains(['\u{1b}', '\u{202e}', '\u{9b}']));
     }
@@ -137,17 +126,7 @@ fn text_from_elsewhere_cannot_act() {
 fn values_of_many_lines_are_compared_line_by_line() {
     let plan = plans::multi_line();
     check("multi-line.txt", &shown(&plan, &Style::default()));
-    check(
-        "multi-line.md",
-        &markdown(&ReportInput {
-            plan: &plan,
-            outcomes: None,
-            now: now(),
-            local: None,
-            plan_id: "0",
-            problems: &Problems::default(),
-        }),
-    );
+    check("multi-line.md", &markdown(&input(&plan, "0")));
 }
 
 #[test]
@@ -191,14 +170,7 @@ fn one_none_and_many_are_told_apart() {
 fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
     let plan = huge(400, 40);
     let id = plan_id(&plan);
-    let shown = markdown(&ReportInput {
-        plan: &plan,
-        outcomes: None,
-        now: now(),
-        local: None,
-        plan_id: &id,
-        problems: &Problems::default(),
-    });
+    let shown = markdown(&input(&plan, &id));
     assert!(shown.len() <= MARKDOWN_LIMIT, "{}", shown.len());
     assert!(shown.starts_with(MARKDOWN_MARKER));
     assert!(shown.contains("This comment is cut to fit. Left out:"));
@@ -212,14 +184,7 @@ fn a_huge_plan_is_cut_to_a_comment_and_says_so() {
 #[test]
 fn a_tree_below_the_repository_is_annotated_where_it_stands() {
     let plan = everything();
-    let view = ReportInput {
-        plan: &plan,
-        outcomes: None,
-        now: now(),
-        local: None,
-        plan_id: "",
-        problems: &Problems::default(),
-    };
+    let view = input(&plan, "");
     assert!(github_below(&view, "infra/sources/").contains("file=infra/sources/workspaces/crm.toml,line=6,"));
 }
 
@@ -277,14 +242,7 @@ fn colour_changes_nothing_but_the_colour() {
 #[test]
 fn the_json_of_a_plan_can_be_read() {
     let (plan, outcomes) = applied();
-    let view = ReportInput {
-        plan: &plan,
-        outcomes: Some(&outcomes),
-        now: now(),
-        local: None,
-        plan_id: "0",
-        problems: &Problems::default(),
-    };
+    let view = ReportInput { outcomes: Some(&outcomes), ..input(&plan, "0") };
     let read: serde_json::Value = serde_json::from_str(&json(&view)).unwrap();
     assert_eq!(read["format_version"], 1);
     assert_eq!(read["summary"]["failed"], counts(&plan, Some(&outcomes), &Problems::default()).failed);
@@ -299,7 +257,7 @@ proptest! {
         let secret = vec!["hunter2-s3cr3t"; lines].join("\n");
         let plan = plans::sensitive(&secret, drift);
         let id = plan_id(&plan);
-        let view = ReportInput { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
+        let view = input(&plan, &id);
         let look = Style { verbose, ..Style::default() };
         for shown in [text(&view, &look), json(&view), markdown(&view), github(&view)] {
             prop_assert!(!shown.contains("hunter2"), "{}", shown);
@@ -313,7 +271,7 @@ proptest! {
     fn no_text_breaks_out_of_its_place(hostile in any::<String>(), other in any::<String>(), width in 0_usize..200) {
         let plan = in_workspace(&hostile, &other);
         let id = plan_id(&plan);
-        let view = ReportInput { plan: &plan, outcomes: None, now: now(), local: None, plan_id: &id, problems: &Problems::default() };
+        let view = input(&plan, &id);
         for verbose in [false, true] {
             let shown = text(&view, &Style { color: false, verbose, width });
             prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));

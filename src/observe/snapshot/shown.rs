@@ -15,7 +15,6 @@ pub struct ShownSources {
     pub kind: Arc<str>,
     /// Position of the source's table.
     pub at: SourceLocation,
-    /// `suspend`
     pub suspend: Option<Box<Suspend>>,
     pub sync: Option<Arc<SyncSpec>>,
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use wellspring::platform::{AddressConflict, NameConflict, PlatformConfig, Storage, start};
+use wellspring::platform::{NameConflict, PlatformConfig, start};
 
-use super::harness::{House, TOKEN, reply};
+use super::harness::{House, TOKEN, in_memory, reply};
 
 #[tokio::test]
 async fn connecting_a_taken_name_changes_it_and_keeps_its_id() {
@@ -112,15 +112,7 @@ async fn cleanup_removes_sources_and_their_rows() {
 #[tokio::test]
 async fn a_platform_may_refuse_names_that_are_taken() {
     let place = tempfile::tempdir().unwrap();
-    let config = PlatformConfig {
-        storage: Storage::Memory,
-        data_dir: place.path().to_path_buf(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        token: TOKEN.into(),
-        on_conflict: NameConflict::Refuse,
-        on_address_conflict: AddressConflict::default(),
-        host_overrides: Vec::new(),
-    };
+    let config = PlatformConfig { on_conflict: NameConflict::Refuse, ..in_memory(place.path()) };
     let running = start(config).await.unwrap();
     let connect = async |names: &[&str]| {
         let source = |name| json!({ "type": "csv", "name": name, "connection_config": { "path": "a.csv" } });

@@ -57,15 +57,7 @@ impl House {
     }
 
     pub(crate) fn config(&self) -> PlatformConfig {
-        PlatformConfig {
-            storage: Storage::Directory(self.storage()),
-            data_dir: self.data(),
-            listen: "127.0.0.1:0".parse().unwrap(),
-            token: TOKEN.into(),
-            on_conflict: NameConflict::Replace,
-            on_address_conflict: AddressConflict::default(),
-            host_overrides: Vec::new(),
-        }
+        PlatformConfig { storage: Storage::Directory(self.storage()), ..in_memory(&self.data()) }
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -230,4 +222,17 @@ pub(crate) async fn reply(call: reqwest::RequestBuilder) -> Reply {
     assert!(answer["status"].is_string() && answer["message"].is_string(), "no envelope: {answer}");
     assert!(answer.as_object().unwrap().contains_key("data"), "no data: {answer}");
     (code, answer)
+}
+
+/// Returns the configuration of a platform that keeps its rows in memory.
+pub(crate) fn in_memory(data: &Path) -> PlatformConfig {
+    PlatformConfig {
+        storage: Storage::Memory,
+        data_dir: data.to_path_buf(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        token: TOKEN.into(),
+        on_conflict: NameConflict::Replace,
+        on_address_conflict: AddressConflict::default(),
+        host_overrides: Vec::new(),
+    }
 }

@@ -1,9 +1,9 @@
 //! Tests of refused requests: the error, and the absence of side effects.
 
 use serde_json::{Value, json};
-use wellspring::platform::{AddressConflict, NameConflict, PlatformConfig, PlatformError, Storage, start};
+use wellspring::platform::{PlatformConfig, PlatformError, Storage, start};
 
-use super::harness::{House, TOKEN, reply};
+use super::harness::{House, TOKEN, in_memory, reply};
 
 #[tokio::test]
 async fn bad_calls_are_answered_with_the_envelope() {
@@ -102,12 +102,7 @@ async fn the_platforms_own_storage_is_nobodys_data() {
     let place = tempfile::tempdir().unwrap();
     let config = PlatformConfig {
         storage: Storage::Directory(place.path().join("platform")),
-        data_dir: place.path().to_path_buf(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        token: TOKEN.into(),
-        on_conflict: NameConflict::Replace,
-        on_address_conflict: AddressConflict::default(),
-        host_overrides: Vec::new(),
+        ..in_memory(place.path())
     };
     let running = start(config).await.unwrap();
     let body = json!({ "source_config": {

@@ -4,11 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 use tokio::sync::Notify;
-use wellspring::platform::{
-    AddressConflict, NameConflict, PlatformConfig, PlatformError, Storage, start, stored_rows,
-};
+use wellspring::platform::{PlatformError, start, stored_rows};
 
-use super::harness::{House, TOKEN, reply};
+use super::harness::{House, TOKEN, in_memory, reply};
 
 #[tokio::test]
 async fn a_restart_keeps_everything() {
@@ -121,15 +119,7 @@ async fn syncs_lists_and_connects_go_on_side_by_side() {
 async fn a_platform_in_memory_works_and_leaves_nothing() {
     let place = tempfile::tempdir().unwrap();
     std::fs::write(place.path().join("a.csv"), "n\n1\n2\n").unwrap();
-    let config = PlatformConfig {
-        storage: Storage::Memory,
-        data_dir: place.path().to_path_buf(),
-        listen: "127.0.0.1:0".parse().unwrap(),
-        token: TOKEN.into(),
-        on_conflict: NameConflict::Replace,
-        on_address_conflict: AddressConflict::default(),
-        host_overrides: Vec::new(),
-    };
+    let config = in_memory(place.path());
     for _ in 0..2 {
         let running = start(config.clone()).await.unwrap();
         let url = |endpoint: &str| format!("{}/api/v1/data/ws/{endpoint}", running.base_url());
