@@ -313,7 +313,10 @@ impl History {
                             action.name,
                             action.reason
                         ));
-                        if let Step::Adopt { index, entry: owned } = &action.step {
+                        // Without its secret, a source is not adopted yet.
+                        if let Step::Adopt { index, entry: owned } = &action.step
+                            && action.missing_secrets.is_none()
+                        {
                             adopted(
                                 &mut world,
                                 &plan.desired,
