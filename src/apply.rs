@@ -18,6 +18,7 @@ mod verify;
 
 use crate::client::{ApiWriter, ListDigest, RemoteError, RemoteErrorKind};
 use crate::error::error_chain;
+use crate::listing::SentSources;
 use crate::model::{
     DeclarationHash, DesiredSource, Intent, IntentKind, Inventory, LastApplied, ObservedSource,
     OwnershipMarker, ReadbackMap, RemovedAction, ResolvedSource, SourceId, SourceName, WorkspaceRef,
@@ -98,6 +99,7 @@ impl ApplyContext<'_> {
             refusal_reasons: BTreeMap::new(),
             unknown_outcomes: BTreeMap::new(),
             intents: OpenIntents::default(),
+            sent: SentSources::new(),
             last_list: None,
             write_locks: self.source_locks.lock_for_write(plan.unit()),
         };
@@ -130,6 +132,7 @@ struct ApplyRun<'a> {
     /// Reason why the outcome of a write is unknown, by action.
     unknown_outcomes: BTreeMap<usize, String>,
     intents: OpenIntents,
+    sent: SentSources,
     /// The last list, with its digest; `None` while a write may be newer.
     last_list: Option<(ListDigest, Vec<ObservedSource>)>,
     /// Sources locked against syncs until the end of this pass.
@@ -370,6 +373,8 @@ impl<'a> ApplyRun<'a> {
             })
             .collect();
         self.record(ready.iter().map(|ready| Some(ready.action)).collect(), intents).await?;
+        let sources = ready.iter().map(|ready| (ready.source.name().clone(), Arc::clone(&ready.source)));
+        self.sent = sources.collect();
         let sent = batch::connect(self, ready).await;
         self.restart_settle_time().await?;
         sent

@@ -80,7 +80,8 @@ fn counted(command: &Command, scratch: &Path) -> Counts {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}");
     let line = text.lines().find_map(|line| line.split_once("Collected : ")).expect("callgrind's sum");
-    let calls = calls(&std::fs::read_to_string(out).unwrap());
+    let profile = std::fs::read_to_string(out).unwrap();
+    let calls = calls(&profile);
     let of = |name| calls.get(name).copied().unwrap_or(0);
     Counts {
         instructions: line.1.trim().parse().unwrap(),
@@ -90,19 +91,21 @@ fn counted(command: &Command, scratch: &Path) -> Counts {
 }
 
 /// Returns how often each function was called according to callgrind's output.
-fn calls(profile: &str) -> HashMap<String, u64> {
+fn calls(profile: &str) -> HashMap<&str, u64> {
     // A name is given once, as `(7) name`, and is `(7)` from then on.
-    let (mut names, mut called, mut calls) = (HashMap::new(), "", HashMap::<&str, u64>::new());
+    let (mut names, mut calls) = (HashMap::new(), HashMap::new());
+    let (mut caller, mut callee) = ("", "");
     for line in profile.lines() {
-        if let Some(function) = line.strip_prefix("fn=").or_else(|| line.strip_prefix("cfn=")) {
+        if let Some((kind, function)) = line.split_once("fn=") {
             let (number, name) = function.split_once(' ').unwrap_or((function, ""));
-            if !name.is_empty() {
-                names.insert(number, name);
-            }
-            called = number;
-        } else if let Some(times) = line.strip_prefix("calls=") {
-            *calls.entry(called).or_default() += times.split(' ').next().unwrap().parse::<u64>().unwrap();
+            let name = *names.entry(number).or_insert(name);
+            *if kind == "c" { &mut callee } else { &mut caller } = name;
+        } else if let Some(times) = line.strip_prefix("calls=")
+            // A stub that jumps into a library has the name of the function there.
+            && caller != callee
+        {
+            *calls.entry(callee).or_default() += times.split(' ').next().unwrap().parse::<u64>().unwrap();
         }
     }
-    calls.into_iter().map(|(number, times)| (names[number].to_owned(), times)).collect()
+    calls
 }

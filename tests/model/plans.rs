@@ -65,11 +65,8 @@ impl Scene {
 
     fn row(&mut self, name: &SourceName, definition: &Definition) -> ObservedSource {
         self.next += 1;
-        let echo = Readback {
-            connection_config: Some(shown(definition)),
-            metadata: Some(Value::Object(definition.metadata.clone().into())),
-            ..Readback::default()
-        };
+        let metadata = Value::Object(definition.metadata.clone().into());
+        let echo = Readback::of_values(Some(shown(definition)), Some(metadata));
         let id = SourceId::from_json(&json!(self.next));
         ObservedSource { id, name: name.clone(), kind: Some(definition.kind.clone()), echo }
     }

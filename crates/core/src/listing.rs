@@ -3,15 +3,18 @@
 //! Invariant: anything but a complete, well-formed list is an error, because sources taken for absent
 //! may be removed.
 
+mod as_sent;
 mod relevant;
 
 use crate::model::{ObservedSource, Readback, SourceId, SourceName};
+pub use as_sent::SentSources;
 pub use relevant::RelevantRows;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -79,8 +82,17 @@ fn parse_typed<'a>(
     // A value takes at least two bytes.
     let text = str::from_utf8(body).ok().filter(|text| text.len() <= 2 * MAX_VALUES)?;
     let mut parser = serde_json::Deserializer::from_str(text);
-    let convert = |n, row: ListRow<'_, Value>| row.observed(n, relevant);
-    let envelope = EnvelopeSeed(RowsSeed(convert, PhantomData)).deserialize(&mut parser).ok()?;
+    let sent = relevant.and_then(RelevantRows::sent);
+    let envelope = if let Some(sent) = sent {
+        let convert = |n, row: ListRow<'_, &RawValue>| match row.as_sent(sent) {
+            Some(row) => Ok(row),
+            None => row.parsed().map_err(|error| malformed(&error))?.observed(n, relevant),
+        };
+        EnvelopeSeed(RowsSeed(convert, PhantomData)).deserialize(&mut parser).ok()?
+    } else {
+        let convert = |n, row: ListRow<'_, Value>| row.observed(n, relevant);
+        EnvelopeSeed(RowsSeed(convert, PhantomData)).deserialize(&mut parser).ok()?
+    };
     parser.end().ok()?;
     Some(envelope)
 }
@@ -255,7 +267,7 @@ struct ListRow<'a, V> {
     metadata: Option<V>,
 }
 
-/// Rows kept as text, if one cannot be parsed or they may be too many.
+/// Rows kept as text, if one cannot be parsed, they may be too many, or they may be as they were sent.
 impl<'a> ListRow<'a, &RawValue> {
     /// Returns an upper bound for the number of values in this row.
     fn values(&self) -> usize {
@@ -266,17 +278,30 @@ impl<'a> ListRow<'a, &RawValue> {
         open.iter().flatten().map(starts).sum()
     }
 
+    /// Parses all values.
+    fn parsed(self) -> serde_json::Result<ListRow<'a, Value>> {
+        self.try_map(|raw| serde_json::from_str(raw.get()).map(Some))
+    }
+
     /// Drops values that cannot be parsed, such as excessively nested ones.
     fn readable(self) -> ListRow<'a, Value> {
-        let value = |raw: Option<&RawValue>| serde_json::from_str(raw?.get()).ok();
-        ListRow {
-            id: value(self.id),
-            source_id: value(self.source_id),
+        let Ok(row) = self.try_map(|raw| Ok::<_, Infallible>(serde_json::from_str(raw.get()).ok()));
+        row
+    }
+
+    fn try_map<E>(
+        self,
+        value: impl Fn(&RawValue) -> Result<Option<Value>, E>,
+    ) -> Result<ListRow<'a, Value>, E> {
+        let value = |raw: Option<&RawValue>| raw.map_or(Ok(None), &value);
+        Ok(ListRow {
+            id: value(self.id)?,
+            source_id: value(self.source_id)?,
             name: self.name,
-            kind: value(self.kind),
-            connection_config: value(self.connection_config),
-            metadata: value(self.metadata),
-        }
+            kind: value(self.kind)?,
+            connection_config: value(self.connection_config)?,
+            metadata: value(self.metadata)?,
+        })
     }
 }
 
@@ -299,9 +324,10 @@ impl ListRow<'_, Value> {
         let id = id(self.source_id).or_else(|| id(self.id));
         let has_content = relevant.is_none_or(|relevant| relevant.contains(&name, id.as_ref()));
         let connection_config = if has_content { object(self.connection_config) } else { None };
-        let (owner, writer, fingerprint) = (stamped("owner"), stamped("writer"), stamped("fingerprint"));
+        let marker = (stamped("owner"), stamped("writer"), stamped("fingerprint"));
         let metadata = if has_content { metadata } else { None };
-        let echo = Readback { connection_config, owner, writer, fingerprint, metadata };
+        let mut echo = Readback::of_values(connection_config, metadata);
+        (echo.owner, echo.writer, echo.fingerprint) = marker;
         Ok(ObservedSource { id, name, kind: self.kind.and_then(text), echo })
     }
 }
@@ -340,8 +366,8 @@ mod tests {
             };
             let body = format!(r#"{{"status":"success","data":[{},{}]}}"#, row("1"), row(odd));
             let rows = parse(body.as_bytes(), None).unwrap();
-            assert!(rows[0].echo.connection_config.is_some());
-            assert_eq!(rows[1].echo, Readback { connection_config: None, ..rows[0].echo.clone() });
+            assert!(rows[0].echo.connection_config().is_some());
+            assert_eq!(rows[1].echo, Readback::of_values(None, rows[0].echo.metadata().cloned()));
             assert_eq!((&rows[1].id, &rows[1].kind), (&rows[0].id, &rows[0].kind));
         }
     }

@@ -172,8 +172,8 @@ fn echo(rows: &[ObservedSource]) -> Finding {
             _ => Coverage::Some,
         };
     let ids = coverage(&|row| row.id.is_some());
-    let config = coverage(&|row| row.echo.connection_config.is_some());
-    let metadata = coverage(&|row| row.echo.metadata.is_some());
+    let config = coverage(&|row| row.echo.connection_config().is_some());
+    let metadata = coverage(&|row| row.echo.metadata().is_some());
     let masked = rows.iter().filter(|row| row.echo.set_paths().len() > row.echo.leaves().len());
     let masks = if masked.count() > 0 { " (some values masked)" } else { "" };
     let message = format!(

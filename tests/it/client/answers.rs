@@ -93,7 +93,7 @@ async fn nesting_without_end_neither_overflows_nor_counts_as_a_value() {
     );
     platform.script("list", Fault::body(200, "application/json", body));
     let rows = writer(&platform).reader().list(&workspace_ref()).await.unwrap();
-    assert_eq!(rows[0].echo.connection_config, None);
+    assert_eq!(rows[0].echo.connection_config(), None);
 }
 
 #[tokio::test]
@@ -118,10 +118,10 @@ async fn ids_and_echoes_are_read_as_they_come() {
     assert_eq!(ids[..3], [Some(json!("a")), Some(json!(7)), Some(json!("s"))]);
     assert!(ids[3..].iter().all(Option::is_none));
     assert_eq!(rows[0].kind.as_deref(), Some("api"));
-    assert_eq!(rows[7].echo.connection_config, None);
+    assert_eq!(rows[7].echo.connection_config(), None);
     let echo = &rows[8].echo;
-    assert_eq!(echo.connection_config, Some(json!({"port": "5432"})));
-    assert_eq!(echo.metadata, Some(json!({"d": 1})));
+    assert_eq!(echo.connection_config(), Some(&json!({"port": "5432"})));
+    assert_eq!(echo.metadata(), Some(&json!({"d": 1})));
     assert_eq!((echo.owner.as_deref(), echo.fingerprint.as_deref()), (Some("us"), Some("f")));
     assert_eq!(rows[9].echo.owner, None);
 }

@@ -327,16 +327,14 @@ fn row(row: &Value) -> ObservedSource {
     let mut metadata = row.get("metadata").filter(|value| value.is_object()).cloned();
     let stamp = metadata.as_mut().and_then(|metadata| metadata.as_object_mut()?.remove("wellspring"));
     let stamped = |key: &str| Some(stamp.as_ref()?.get(key)?.as_str()?.to_owned());
+    let config = row.get("connection_config").filter(|value| value.is_object()).cloned();
+    let (writer, owner, fingerprint) = (stamped("writer"), stamped("owner"), stamped("fingerprint"));
+    let mut echo = Readback::of_values(config, metadata);
+    (echo.writer, echo.owner, echo.fingerprint) = (writer, owner, fingerprint);
     ObservedSource {
         id: row.get("id").and_then(SourceId::from_json),
         name: SourceName::parse(row["name"].as_str().unwrap()).unwrap(),
         kind: row.get("type").and_then(Value::as_str).map(str::to_owned),
-        echo: Readback {
-            connection_config: row.get("connection_config").filter(|value| value.is_object()).cloned(),
-            writer: stamped("writer"),
-            owner: stamped("owner"),
-            fingerprint: stamped("fingerprint"),
-            metadata,
-        },
+        echo,
     }
 }

@@ -84,13 +84,10 @@ fn row(name: &str, id: Option<u8>, definition: &Definition, echo: u8, secret: &s
         id: id.and_then(|id| SourceId::from_json(&json!(id))),
         name: SourceName::parse(name).unwrap(),
         kind: shown.then(|| definition.kind.clone()),
-        echo: Readback {
-            connection_config: shown.then_some(Value::Object(config)),
-            metadata: shown.then(|| Value::Object(definition.metadata.clone().into())),
-            writer: None,
-            owner: None,
-            fingerprint: None,
-        },
+        echo: Readback::of_values(
+            shown.then_some(Value::Object(config)),
+            shown.then(|| Value::Object(definition.metadata.clone().into())),
+        ),
     }
 }
 

@@ -122,7 +122,7 @@ fn unused_key(name: &str, taken: &BTreeSet<String>) -> String {
 
 fn source(label: &str, key: &str, row: &ObservedSource) -> (String, TodoNotes) {
     let mut notes = TodoNotes::new(&format!("{label}_{key}"));
-    row.echo.connection_config.iter().for_each(|config| notes.collect_secrets(config));
+    row.echo.connection_config().iter().for_each(|config| notes.collect_secrets(config));
     let table = format!("sources.{}", toml_key(key));
     let mut text = format!("\n[{table}]\n");
     match row.kind.as_deref().filter(|kind| !kind.is_empty()) {
@@ -135,12 +135,12 @@ fn source(label: &str, key: &str, row: &ObservedSource) -> (String, TodoNotes) {
     if key != row.name.as_str() {
         text.push_str(&format!("name = {}\n", toml_string(row.name.as_str())));
     }
-    let metadata = row.echo.metadata.as_ref().and_then(|metadata| metadata.as_object());
+    let metadata = row.echo.metadata().and_then(|metadata| metadata.as_object());
     if let Some(metadata) = metadata.filter(|metadata| !metadata.is_empty()) {
         text.push_str(&format!("\n[{table}.metadata]\n{}", notes.metadata(metadata)));
     }
     text.push_str(&format!("\n[{table}.connection_config]\n"));
-    match row.echo.connection_config.as_ref().and_then(|config| config.as_object()) {
+    match row.echo.connection_config().and_then(|config| config.as_object()) {
         Some(config) => text.push_str(&notes.config(config)),
         None => {
             notes.unreadable.push("connection_config".to_owned());

@@ -1,5 +1,6 @@
 //! Rows of a list whose content a plan may need.
 
+use super::SentSources;
 use crate::model::{DesiredWorkspace, Inventory, SourceId, SourceName};
 use std::collections::HashSet;
 
@@ -7,10 +8,10 @@ use std::collections::HashSet;
 ///
 /// A platform may list many sources of others; only their name, type, id and marker are kept, because the content of
 /// 200,000 of them takes hundreds of MB.
-#[derive(Debug)]
 pub struct RelevantRows<'a> {
     names: HashSet<&'a SourceName>,
     ids: HashSet<&'a SourceId>,
+    sent: Option<&'a SentSources>,
 }
 
 impl<'a> RelevantRows<'a> {
@@ -23,7 +24,17 @@ impl<'a> RelevantRows<'a> {
         names.extend(managed.flat_map(|(name, owned)| owned.listed_as.iter().chain([name])));
         names.extend(inventory.intents.values().map(|intent| &intent.name));
         let answers = inventory.intents.values().filter_map(|intent| intent.answer.as_ref()?.id.as_ref());
-        Self { names, ids: answers.collect() }
+        Self { names, ids: answers.collect(), sent: None }
+    }
+
+    /// Adds the sources that this pass sent, whose rows may show them unchanged.
+    #[must_use]
+    pub fn with_sent(self, sent: &'a SentSources) -> Self {
+        Self { sent: (!sent.is_empty()).then_some(sent), ..self }
+    }
+
+    pub(super) fn sent(&self) -> Option<&'a SentSources> {
+        self.sent
     }
 
     pub(super) fn contains(&self, name: &SourceName, id: Option<&SourceId>) -> bool {
@@ -35,6 +46,7 @@ impl<'a> RelevantRows<'a> {
 mod tests {
     use super::*;
     use crate::listing::parse;
+    use crate::model::Readback;
     use serde_json::json;
 
     #[test]
@@ -44,16 +56,17 @@ mod tests {
                    "metadata": {"team": "x", "wellspring": {"fingerprint": "f"}}})
         };
         let (name, id) = (SourceName::parse("a").unwrap(), SourceId::from_json(&json!(2)).unwrap());
-        let relevant = RelevantRows { names: HashSet::from([&name]), ids: HashSet::from([&id]) };
+        let relevant = RelevantRows { names: HashSet::from([&name]), ids: HashSet::from([&id]), sent: None };
         let body = json!({"status": "success", "data": [row("a", 1), row("b", 2), row("c", 3)]}).to_string();
         // A value that no number can hold takes the other way through the parser.
         for body in [body.clone(), body.replacen(r#""h""#, "1e999", 1)] {
             let rows = parse(body.as_bytes(), Some(&relevant)).unwrap();
             let whole = parse(body.as_bytes(), None).unwrap();
             assert_eq!(rows[..2], whole[..2]);
-            assert!(whole[2].echo.connection_config.is_some() && whole[2].echo.metadata.is_some());
+            assert!(whole[2].echo.connection_config().is_some() && whole[2].echo.metadata().is_some());
             let mut other = whole[2].clone();
-            (other.echo.connection_config, other.echo.metadata) = (None, None);
+            other.echo = Readback::default();
+            other.echo.fingerprint.clone_from(&whole[2].echo.fingerprint);
             assert_eq!(rows[2], other);
             assert_eq!(rows[2].echo.fingerprint.as_deref(), Some("f"));
         }

@@ -64,6 +64,12 @@ impl ResolvedSource {
         Self { marker: Some(stamp), ..self }
     }
 
+    /// Returns the ownership marker, if one is sent.
+    #[must_use]
+    pub fn marker(&self) -> Option<&OwnershipMarker> {
+        self.marker.as_ref()
+    }
+
     /// Iterates over the registered values of the references.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
         self.secrets.iter().map(|secret| &**secret)
@@ -79,6 +85,11 @@ impl ResolvedSource {
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.definition.kind
+    }
+
+    /// Returns the API's `metadata` without the ownership marker.
+    pub(super) fn declared_metadata(&self) -> &SortedMap<Value> {
+        &self.definition.metadata
     }
 
     /// Returns the API's `metadata` with the ownership marker; `None` if empty.

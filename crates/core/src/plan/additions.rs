@@ -92,7 +92,7 @@ pub(super) fn record_additions(
         .collect();
     let is_first = comparison.changes.is_empty()
         && !owned.applied.echo.has_all_undeclared()
-        && matches!(row.echo.connection_config, Some(Value::Object(_)));
+        && matches!(row.echo.connection_config(), Some(Value::Object(_)));
     if notes.is_empty() && !is_first {
         return;
     }

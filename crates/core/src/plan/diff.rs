@@ -87,6 +87,12 @@ pub(super) fn type_path() -> FieldPath {
 /// Records the readback of a write: the row as listed after it.
 #[must_use]
 pub fn record_readback(applied: LastApplied, row: &ObservedSource, key: &FingerprintKey) -> LastApplied {
+    if let Some(marker) = row.echo.marker_as_sent(&applied, key) {
+        let exceptions = [(marker_path(), ReadbackState::Differs(marker))].into_iter();
+        let mut echo = ReadbackMap::equal_except(exceptions.chain(applied.echo.added_by_others()).collect());
+        echo.mark_undeclared_complete();
+        return LastApplied { echo, ..applied };
+    }
     let echoed = |tell: &mut dyn FnMut(&FieldPath, ReadbackState)| {
         zip_leaves([(&*applied.definition).into(), (&row.echo).into()], |path, [was, shown]| {
             let Some(was) = was else { return };
@@ -128,7 +134,7 @@ pub fn record_readback(applied: LastApplied, row: &ObservedSource, key: &Fingerp
         });
         (if as_applied > nothing { ReadbackState::Equal } else { ReadbackState::Absent }, exceptions)
     };
-    let shows = row.echo.connection_config.is_some() || row.echo.metadata.is_some();
+    let shows = row.echo.connection_config().is_some() || row.echo.metadata().is_some();
     let expected = if shows { ReadbackState::Equal } else { ReadbackState::Absent };
     let (common, mut exceptions) = but(expected);
     if common != expected {
@@ -148,7 +154,7 @@ pub fn record_readback(applied: LastApplied, row: &ObservedSource, key: &Fingerp
 
 /// Records the fields of the row that are outside the definition.
 pub(super) fn record_undeclared(applied: &LastApplied, row: &ObservedSource, echo: &mut ReadbackMap) {
-    if !matches!(row.echo.connection_config, Some(Value::Object(_))) {
+    if !matches!(row.echo.connection_config(), Some(Value::Object(_))) {
         return;
     }
     for_each_undeclared((&*applied.definition).into(), (&row.echo).into(), |path, value| {
@@ -221,6 +227,12 @@ pub fn compare(
     key: &FingerprintKey,
 ) -> FieldDiff {
     let mut out = FieldDiff::default();
+    let is_as_sent = row.echo.marker_as_sent(applied, key).is_some()
+        && applied.definition.eq_definition(&source.definition)
+        && secrets.is_none_or(|secrets| *secrets == applied.secrets);
+    if is_as_sent {
+        return out;
+    }
     // Fingerprints under another key are unknown, and unknown is never a difference.
     let is_known = applied.key_id == key.id();
     let known =
@@ -432,7 +444,7 @@ fn find_additions(known: &ReadbackComparison<'_>, source: &DesiredSource, any: b
     let ReadbackComparison { applied, row, key, .. } = known;
     let recorded = &applied.echo;
     let was_stamped = matches!(recorded.undeclared(&marker_path()), ReadbackState::Differs(_));
-    if was_stamped && row.echo.metadata.is_some() && row.echo.fingerprint.is_none() {
+    if was_stamped && row.echo.fingerprint.is_none() && row.echo.metadata().is_some() {
         out.lost_marker = true;
         let stamp = change(&FieldPath::root("metadata").key("wellspring"), None, None, None, true);
         out.changes.push(FieldChange { kind: ChangeKind::Added, ..stamp });

@@ -239,5 +239,5 @@ pub(super) fn shows_another(applied: &LastApplied, row: &ObservedSource) -> bool
 
 fn lists_no_readback(row: &ObservedSource) -> bool {
     let echo = &row.echo;
-    echo.connection_config.is_none() && echo.metadata.is_none() && echo.fingerprint.is_none()
+    echo.fingerprint.is_none() && echo.connection_config().is_none() && echo.metadata().is_none()
 }
