@@ -1,12 +1,11 @@
 //! Instructions, waits for the disk, and opened databases of whole runs, independent of the machine's load.
 //!
-//! Valgrind's callgrind counts each `apply`. Instructions are a ratio to a yardstick counted in the same way: parsing
-//! the list of as many sources into `serde_json::Value`.
+//! Valgrind's callgrind counts the instructions of each `apply`, as a ratio to a yardstick counted in the same way: parsing
+//! the list of as many sources into `serde_json::Value`. strace counts the waits and opens.
 
 use super::platform::Platform;
 use super::scene::Scene;
 use super::workload::{self, Shape};
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
@@ -19,39 +18,26 @@ const ONE: Shape = Shape { workspaces: 1, sources: 100 };
 
 const STEPS: [&str; 4] = ["cold converge", "first no-op", "one source changed", "10 % removed"];
 
-/// Counts of one run.
-#[derive(Default)]
-struct Counts {
-    instructions: u64,
-    fsyncs: u64,
-    database_opens: u64,
-}
-
 /// Prints the counts.
 pub(crate) fn counts(platform: &Platform) {
-    let many = run_all(platform, MANY);
-    let one = run_all(platform, ONE);
-    let scratch = tempfile::tempdir().unwrap();
+    let one = run_all(platform, ONE, waits);
+    let many = run_all(platform, MANY, |command, _| instructions(command));
     let this = std::env::current_exe().unwrap();
-    let parsing = |times: &str| {
-        let mut command = Command::new(&this);
-        counted(command.args(["parse", times]), scratch.path()).instructions
-    };
+    let parsing = |times: &str| instructions(Command::new(&this).args(["parse", times]));
     let yardstick = (parsing("3") - parsing("1")) / 2;
     println!("one yardstick is {} instructions per source", yardstick / MANY.total() as u64);
     println!("{:26}{:>30}{:>30}", "", MANY.to_string(), ONE.to_string());
     println!("{:26}{:>30}{:>14}{:>16}", "", "yardsticks", "fsyncs", "database opens");
-    for ((what, many), one) in STEPS.into_iter().zip(many).zip(one) {
-        let ratio = many.instructions as f64 / yardstick as f64;
-        println!("{what:26}{ratio:>30.2}{:>14}{:>16}", one.fsyncs, one.database_opens);
+    for ((what, many), [fsyncs, opens]) in STEPS.into_iter().zip(many).zip(one) {
+        println!("{what:26}{:>30.2}{fsyncs:>14}{opens:>16}", many as f64 / yardstick as f64);
     }
 }
 
 /// Counts each of [`STEPS`].
-fn run_all(platform: &Platform, shape: Shape) -> [Counts; 4] {
+fn run_all<T>(platform: &Platform, shape: Shape, count: impl Fn(&Command, &Path) -> T) -> [T; 4] {
     let scene = Scene::new(platform, shape);
     scene.forget();
-    let apply = || counted(&scene.apply_command(), scene.scratch());
+    let apply = || count(&scene.apply_command(), scene.scratch());
     let (cold, first) = (apply(), apply());
     scene.write(0, 0..shape.sources, 6000);
     let changed = apply();
@@ -67,45 +53,35 @@ pub(crate) fn be_parsing(arguments: &[String]) {
     }
 }
 
-/// Runs a command under callgrind.
-fn counted(command: &Command, scratch: &Path) -> Counts {
-    let out = scratch.join("callgrind");
+/// Runs a command under callgrind; returns the instructions.
+fn instructions(command: &Command) -> u64 {
     let mut valgrind = Command::new("valgrind");
-    valgrind.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display()));
-    valgrind.arg(command.get_program()).args(command.get_args());
-    valgrind.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     // Selects the same routines of the C library on every x86-64.
     valgrind.env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2,-ERMS,-FSRM");
-    let output = valgrind.output().expect("valgrind is needed: apt-get install valgrind");
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
+    let text = run_within(valgrind, command, "valgrind");
     let line = text.lines().find_map(|line| line.split_once("Collected : ")).expect("callgrind's sum");
-    let profile = std::fs::read_to_string(out).unwrap();
-    let calls = calls(&profile);
-    let of = |name| calls.get(name).copied().unwrap_or(0);
-    Counts {
-        instructions: line.1.trim().parse().unwrap(),
-        fsyncs: of("fsync") + of("fdatasync"),
-        database_opens: of("sqlite3_open_v2"),
-    }
+    line.1.trim().parse().unwrap()
 }
 
-/// Returns how often each function was called according to callgrind's output.
-fn calls(profile: &str) -> HashMap<&str, u64> {
-    // A name is given once, as `(7) name`, and is `(7)` from then on.
-    let (mut names, mut calls) = (HashMap::new(), HashMap::new());
-    let (mut caller, mut callee) = ("", "");
-    for line in profile.lines() {
-        if let Some((kind, function)) = line.split_once("fn=") {
-            let (number, name) = function.split_once(' ').unwrap_or((function, ""));
-            let name = *names.entry(number).or_insert(name);
-            *if kind == "c" { &mut callee } else { &mut caller } = name;
-        } else if let Some(times) = line.strip_prefix("calls=")
-            // A stub that jumps into a library has the name of the function there.
-            && caller != callee
-        {
-            *calls.entry(callee).or_default() += times.split(' ').next().unwrap().parse::<u64>().unwrap();
-        }
-    }
-    calls
+/// Runs a command under strace; returns its waits for the disk and how often it opened the database.
+///
+/// Under callgrind, a run takes so long that the database does work meant for idle times.
+fn waits(command: &Command, scratch: &Path) -> [usize; 2] {
+    let out = scratch.join("strace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=fsync,fdatasync,openat", "-o"]).arg(&out);
+    run_within(strace, command, "strace");
+    let calls = std::fs::read_to_string(out).unwrap();
+    [calls.matches("sync(").count(), calls.matches("/state.db\"").count()]
+}
+
+/// Runs a command within a tool; returns what is written to standard error.
+fn run_within(mut tool: Command, command: &Command, package: &str) -> String {
+    tool.arg(command.get_program()).args(command.get_args());
+    tool.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = tool.output().unwrap_or_else(|error| panic!("apt-get install {package}: {error}"));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{text}");
+    text
 }
