@@ -25,6 +25,12 @@ impl<'a> ApplyRun<'a> {
                 self.set(n, ActionResult::Skipped(format!("{to} is not there yet")));
                 continue;
             }
+            // The platform may have updated the older row instead.
+            if *removal == Removal::Superseded && self.is_write_unconfirmed(&action.name) {
+                let why = "the connect of the newer one is not confirmed yet";
+                self.set(n, ActionResult::Skipped(why.to_owned()));
+                continue;
+            }
             going.push(CleanupTarget {
                 action: Some(n),
                 name: action.name.clone(),
@@ -33,6 +39,15 @@ impl<'a> ApplyRun<'a> {
             });
         }
         self.send_cleanup(going).await
+    }
+
+    /// Returns true if this pass wrote to the name and has not seen the result.
+    fn is_write_unconfirmed(&self, name: &SourceName) -> bool {
+        self.plan.actions.iter().zip(&self.outcome.results).any(|(action, result)| {
+            action.name == *name
+                && matches!(action.step, Step::Connect { .. } | Step::Replace { .. })
+                && matches!(result, ActionResult::Open)
+        })
     }
 
     /// Returns the names whose connect or adopt did not succeed in this pass.

@@ -663,7 +663,9 @@ fn adopted(world: &mut World, desired: &DesiredWorkspace, index: usize, id: Opti
         Adopt::Identical | Adopt::Replace => {}
     }
     world.ours.extend(rows.iter().map(|row| row.number));
-    world.ours.extend(id.and_then(|id| world.number_of(id)));
+    if let Some(id) = id {
+        world.own(id);
+    }
 }
 
 fn now(wire: &Wire) -> Timestamp {

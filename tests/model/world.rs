@@ -132,6 +132,8 @@ pub(crate) struct World {
     /// Numbers of our rows: connected with this state, or adopted.
     pub(crate) ours: BTreeSet<u64>,
     pub(crate) epoch: usize,
+    /// New numbers of the rows that have one, by the old.
+    renumbered: BTreeMap<u64, u64>,
     /// Time up to which the last good list was current.
     ///
     /// `None` if the last one was not good.
@@ -185,6 +187,7 @@ impl World {
             freed: BTreeMap::new(),
             late: Vec::new(),
             ours: BTreeSet::new(),
+            renumbered: BTreeMap::new(),
             epoch: 0,
             listed: None,
             barred: false,
@@ -253,9 +256,13 @@ impl World {
         self.changed();
     }
 
-    /// Returns the number of the row with this id, even if the row is gone and only an outdated list shows it.
-    pub(crate) fn number_of(&self, id: &Value) -> Option<u64> {
-        (1..=self.next).find(|number| self.id(*number) == *id)
+    /// Makes the row with this id ours, even if it is gone, or has another id that an outdated list does not show.
+    pub(crate) fn own(&mut self, id: &Value) {
+        let mut number = (1..=self.next).find(|number| self.id(*number) == *id);
+        while let Some(ours) = number {
+            self.ours.insert(ours);
+            number = self.renumbered.get(&ours).copied();
+        }
     }
 
     pub(crate) fn fresh(&mut self) -> u64 {
@@ -313,6 +320,7 @@ impl World {
         self.note("every id changes");
         for at in 0..self.rows.len() {
             let (old, new) = (self.rows[at].number, self.fresh());
+            self.renumbered.insert(old, new);
             self.rows[at].number = new;
             // A row that is adopted by its name alone may be anything.
             self.rows[at].disturbed = true;

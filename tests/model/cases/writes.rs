@@ -367,3 +367,41 @@ fn of_two_rows_with_our_marker_the_one_that_shows_what_was_sent_is_kept() {
         assert_eq!(hosts(history), ["h1"]);
     });
 }
+
+#[test]
+fn the_older_row_that_a_platform_updated_instead_is_kept() {
+    case(Semantics { answers_ids: false, ..platform(Taken::Upsert) }, async |history| {
+        history.tree.policy.adopt = Adopt::Replace;
+        let definition = Arc::make_mut(&mut history.tree.sources[0].definition);
+        definition.connection_config =
+            [("host", ConfigValue::String("h1".into())), ("port", ConfigValue::Integer(1))].into();
+        pass(history).await;
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        // Hides our row, so that the other one is adopted.
+        script(history, &[("list", Fate::OddList(8))]);
+        for _ in 0..4 {
+            pass(history).await;
+            tokio::time::sleep(Duration::from_secs(120)).await;
+        }
+        assert_eq!(hosts(history), ["h1"]);
+    });
+}
+
+#[test]
+fn an_older_row_stays_until_the_connect_of_the_newer_one_is_confirmed() {
+    let late = Semantics { lag: 60_000, answers_ids: false, ..platform(Taken::Upsert) };
+    case(late, async |history| {
+        history.tree.policy.adopt = Adopt::Replace;
+        pass(history).await;
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        history.wire.world().add("a", "database", json!({"host": "h9"}), Value::Null);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        // Hides our row, so that the other one is adopted.
+        script(history, &[("list", Fate::OddList(8))]);
+        pass(history).await;
+        // The platform updates our older row, and a late list does not show it.
+        history.tree.sources = tree("h2").sources;
+        pass(history).await;
+        assert_eq!(hosts(history), ["h2", "h9"]);
+    });
+}

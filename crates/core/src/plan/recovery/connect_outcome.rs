@@ -74,6 +74,21 @@ impl OpenConnect<'_> {
             && was_applied(self.applied, &self.marker, previous, row, key)
     }
 
+    /// Returns true if this older row of ours holds what was sent, and the one to be replaced still does not.
+    ///
+    /// The platform may have updated it instead, once it reported success and had time to settle.
+    fn is_held_instead(&self, row: &ObservedSource, rows: &[&ObservedSource]) -> bool {
+        let current = self.owned.and_then(|owned| owned.id.as_ref());
+        let is_unchanged =
+            |other: &&&ObservedSource| other.id.as_ref() == current && shows_another(self.applied, other);
+        self.intent.answer.is_some()
+            && self.settle_elapsed
+            && !self.is_new(row)
+            && self.has_our_marker(row)
+            && !shows_another(self.applied, row)
+            && rows.iter().any(|other| is_unchanged(&other))
+    }
+
     /// Returns the listed ids that had the name before and are managed.
     fn older_ids(&self, rows: &[&ObservedSource]) -> Vec<SourceId> {
         let ours = |id: &&SourceId| {
@@ -184,6 +199,7 @@ fn find_without_id<'a>(
         }
         ([], _) => {
             let updated = rows.iter().find(|row| !sent.is_new(row) && sent.is_updated(row, key));
+            let updated = updated.or_else(|| rows.iter().find(|row| sent.is_held_instead(row, rows)));
             updated.map_or_else(nothing, |row| sent.created_as(row, rows))
         }
         // A row without an id cannot be distinguished from one that existed before.
