@@ -144,7 +144,7 @@ fn the_core_depends_on_no_crate_that_performs_io() {
     }
 }
 
-/// A file and the files below it are one workspace, so their imports of each other do not count.
+/// A file and the files below it are one module, so their imports of each other do not count.
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let mut circles = Vec::new();

@@ -600,11 +600,12 @@ fn may_stay_double(semantics: &Semantics) -> bool {
 
 /// Exemption: a connect that took effect long after it was given up.
 ///
-/// The source was edited in the meantime, and the connect took effect only long after the platform must have
-/// settled. No record of it exists by then; the row is reported and left alone.
+/// The source was edited or removed in the meantime, and the connect took effect only long after the platform must
+/// have settled. No record of it exists by then; the row is reported and left alone.
 fn forgotten(world: &World, row: &Row) -> bool {
     let twin_differs = world.rows.iter().any(|other| other.name == row.name && other.config != row.config);
-    world.semantics.very_late && row.disturbed && twin_differs
+    let is_removed = !world.declared.contains(&row.name);
+    world.semantics.very_late && row.disturbed && (twin_differs || is_removed)
 }
 
 /// Exemption: nothing shows the difference.
