@@ -481,7 +481,9 @@ impl From<RemoteError> for WorkspaceError {
             // Identical for every workspace, so the message is printed once, outside the workspace's report.
             RemoteErrorKind::Unreachable(what) => (ErrorKind::Unreachable, what.clone()),
             RemoteErrorKind::NoToken(_) => (ErrorKind::Token, error.kind.to_string()),
-            RemoteErrorKind::AccountDialect(_) => (ErrorKind::Dialect, error_chain(&error)),
+            RemoteErrorKind::AccountDialect(_) | RemoteErrorKind::NoAccount(_) => {
+                (ErrorKind::Dialect, error_chain(&error))
+            }
             _ => (if error.is_auth() { ErrorKind::Auth } else { ErrorKind::Platform }, error_chain(&error)),
         };
         Self { kind, message, outage }

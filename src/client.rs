@@ -12,9 +12,12 @@
 //! Invariant: the token is sent to the configured origin only, and no request without explicit
 //! sources can remove or sync anything.
 
+mod account;
+mod account_answer;
 mod answer;
 mod base_url;
 mod body;
+mod dialect;
 mod error;
 mod failure;
 mod forms;
@@ -41,9 +44,11 @@ pub use transport::{InProcess, InProcessFailure};
 
 use crate::listing::RelevantRows;
 use crate::model::{
-    Fingerprint, FingerprintKey, NonEmpty, ObservedSource, ResolvedSource, SourceId, WorkspaceId,
+    Fingerprint, FingerprintKey, NonEmpty, ObservedSource, ResolvedSource, Scope, SourceId, WorkspaceId,
     WorkspaceRef,
 };
+use account::AccountRequest;
+use dialect::{ContractRequest, Dialect};
 use hyper::body::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -70,6 +75,9 @@ const SCHEMA_LIMIT: usize = 4 << 20;
 
 /// Maximum size of other responses in bytes: a line per source of a large batch.
 const ANSWER_LIMIT: usize = 1 << 20;
+
+/// Minimum timeout of requests to an account that open a database, which may look at all its tables.
+const DISCOVERY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Connection settings of one platform.
 #[derive(Clone)]
@@ -200,9 +208,16 @@ impl ApiReader {
 
     /// Requests a list without parsing it.
     pub async fn fetch_listing(&self, workspace: &WorkspaceRef) -> Result<Listing, RemoteError> {
-        let mut call = self.call(Endpoint::List, workspace);
+        let request = match workspace.workspace.account() {
+            Some(_) => Dialect::Account(AccountRequest::List),
+            None => Dialect::Contract(ContractRequest::List),
+        };
+        let mut call = self.call(workspace, request);
         call.limit = LIST_LIMIT;
         match self.0.call(&call).await {
+            Err(error) if error.is_missing_endpoint() && workspace.workspace.account().is_some() => {
+                Err(call.error(RemoteErrorKind::NoAccount(self.0.settings().base_url.to_string())))
+            }
             Err(error) if error.is_missing_endpoint() && self.speaks_account_dialect(workspace).await => {
                 Err(call.error(RemoteErrorKind::AccountDialect(self.0.settings().base_url.to_string())))
             }
@@ -214,7 +229,7 @@ impl ApiReader {
     ///
     /// Reads only the form of the response, because its rows may contain passwords.
     async fn speaks_account_dialect(&self, workspace: &WorkspaceRef) -> bool {
-        let mut call = self.call(Endpoint::AccountList, workspace);
+        let mut call = self.call(workspace, Dialect::Contract(ContractRequest::ProbeAccount));
         call.scope = None;
         call.limit = LIST_LIMIT;
         let listed = self.0.call(&call).await;
@@ -228,8 +243,12 @@ impl ApiReader {
         listing: &Listing,
         relevant: Option<&RelevantRows<'_>>,
     ) -> Result<Vec<ObservedSource>, RemoteError> {
-        let call = self.call(Endpoint::List, workspace);
-        list::decode(&listing.0, relevant, |text| self.0.redact(call.sent, text))
+        let call = self.call(workspace, Dialect::Contract(ContractRequest::List));
+        let parse = match workspace.workspace.account() {
+            Some(_) => crate::listing::parse_account,
+            None => crate::listing::parse,
+        };
+        list::decode(&listing.0, |body| parse(body, relevant), |text| self.0.redact(call.sent, text))
             .map_err(|kind| call.error(kind))
     }
 
@@ -239,8 +258,11 @@ impl ApiReader {
         workspace: &WorkspaceId,
         source: &ResolvedSource,
     ) -> Result<TestVerdict, RemoteError> {
-        let body = body_of(&request::TestConnectionBody { source_config: source.into() });
-        self.test(workspace, body, &[source]).await
+        let request = match workspace.account() {
+            Some(_) => Dialect::Account(AccountRequest::InferSchema { source, models: false }),
+            None => Dialect::Contract(ContractRequest::TestConnection(source)),
+        };
+        self.test(workspace, request, &[source]).await
     }
 
     /// Returns false if the platform has no `test-connection`.
@@ -252,8 +274,11 @@ impl ApiReader {
         workspace: &WorkspaceId,
         kind: &str,
     ) -> Result<bool, RemoteError> {
-        let body = body_of(&request::ProbeConnectionTest::of_type(kind));
-        match self.test(workspace, body, &[]).await {
+        if workspace.account().is_some() {
+            return Ok(true);
+        }
+        let request = Dialect::Contract(ContractRequest::ProbeConnectionTest(kind));
+        match self.test(workspace, request, &[]).await {
             Ok(TestVerdict::Unavailable) => Ok(false),
             // A server that fails on an empty configuration has the endpoint.
             Ok(_) | Err(RemoteError { kind: RemoteErrorKind::Failed { .. }, .. }) => Ok(true),
@@ -264,20 +289,18 @@ impl ApiReader {
     async fn test(
         &self,
         workspace: &WorkspaceId,
-        body: Bytes,
+        request: Dialect<'_>,
         sent: &[&ResolvedSource],
     ) -> Result<TestVerdict, RemoteError> {
-        let call = ApiCall {
-            endpoint: Endpoint::TestConnection,
-            workspace,
-            scope: None,
-            query: &[],
-            body: Some(body),
-            timeout: self.0.settings().timeout,
-            limit: ANSWER_LIMIT,
-            sent,
-        };
+        let place = WorkspaceRef { workspace: workspace.clone(), scope: Scope::default() };
+        let mut call = self.call(&place, request);
+        call.scope = None;
+        call.sent = sent;
         match self.0.call(&call).await {
+            Ok(reply) if workspace.account().is_some() => {
+                account_answer::account_verdict(&reply, &|text: &str| self.0.redact(call.sent, text))
+                    .map_err(|kind| call.error(kind))
+            }
             Ok(reply) => answer::verdict(&reply, &|text: &str| self.0.redact(call.sent, text))
                 .map_err(|kind| call.error(kind)),
             Err(error) => match error.kind {
@@ -295,21 +318,44 @@ impl ApiReader {
     pub async fn schema(&self, workspace: &WorkspaceRef, id: &SourceId) -> Result<Schema, RemoteError> {
         let id = id.to_string();
         let query = [("source_id", id.as_str())];
-        let mut call = self.call(Endpoint::Schema, workspace);
+        let mut call = self.call(workspace, Dialect::Contract(ContractRequest::Schema));
+        if workspace.workspace.account().is_some() {
+            return Err(call.error(dialect::not_of_accounts("schema of a connected source")));
+        }
         call.query = &query;
         call.limit = SCHEMA_LIMIT;
         let reply = self.0.call(&call).await?;
         answer::schema(&reply, &|text: &str| self.0.redact(call.sent, text)).map_err(|kind| call.error(kind))
     }
 
-    fn call<'a>(&self, endpoint: Endpoint, workspace: &'a WorkspaceRef) -> ApiCall<'a> {
+    /// Returns the table of a source of an account, which is not saved.
+    pub async fn infer_schema(
+        &self,
+        workspace: &WorkspaceRef,
+        source: &ResolvedSource,
+    ) -> Result<Schema, RemoteError> {
+        let sent = [source];
+        let mut call =
+            self.call(workspace, Dialect::Account(AccountRequest::InferSchema { source, models: true }));
+        call.limit = SCHEMA_LIMIT;
+        call.sent = &sent;
+        let reply = self.0.call(&call).await?;
+        account_answer::account_schema(&reply, &|text: &str| self.0.redact(call.sent, text))
+            .map_err(|kind| call.error(kind))
+    }
+
+    fn call<'a>(&self, workspace: &'a WorkspaceRef, request: Dialect<'_>) -> ApiCall<'a> {
+        let settings = self.0.settings();
+        let is_account = matches!(request, Dialect::Account(_));
+        let opens_databases =
+            is_account && matches!(request.endpoint(), Endpoint::Connect | Endpoint::InferSchema);
         ApiCall {
-            endpoint,
+            endpoint: request.endpoint(),
             workspace: &workspace.workspace,
-            scope: Some(&workspace.scope),
+            scope: if is_account { None } else { Some(&workspace.scope) },
             query: &[],
-            body: None,
-            timeout: self.0.settings().timeout,
+            body: request.body(&workspace.scope),
+            timeout: if opens_databases { settings.timeout.max(DISCOVERY_TIMEOUT) } else { settings.timeout },
             limit: ANSWER_LIMIT,
             sent: &[],
         }
@@ -337,14 +383,31 @@ impl ApiWriter {
         workspace: &WorkspaceRef,
         sources: &NonEmpty<&ResolvedSource>,
     ) -> Result<ConnectAnswer, RemoteError> {
-        let body = request::ConnectBody {
-            scope: &workspace.scope,
-            sources: sources.as_slice().iter().map(|source| (*source).into()).collect(),
-        };
-        let mut call = self.0.call(Endpoint::Connect, workspace);
-        call.body = Some(body_of(&body));
+        if workspace.workspace.account().is_some() {
+            return self.connect_to_account(workspace, sources).await;
+        }
+        let mut call = self.0.call(workspace, Dialect::Contract(ContractRequest::Connect(sources)));
         call.sent = sources.as_slice();
         self.send(&call, answer::connect).await
+    }
+
+    /// Connects one source of an account; a request has room for one only.
+    async fn connect_to_account(
+        &self,
+        workspace: &WorkspaceRef,
+        sources: &NonEmpty<&ResolvedSource>,
+    ) -> Result<ConnectAnswer, RemoteError> {
+        let source = *sources.first();
+        let mut call = self.0.call(workspace, Dialect::Account(AccountRequest::Connect(source)));
+        call.sent = sources.as_slice();
+        // The response repeats all rows of the account.
+        call.limit = LIST_LIMIT;
+        if sources.as_slice().len() > 1 {
+            return Err(
+                call.error(RemoteErrorKind::NotSent("an account connects one source at a time".into()))
+            );
+        }
+        self.send(&call, |reply, clean| account_answer::account_connect(reply, source.name(), clean)).await
     }
 
     /// Returns the maximum number of concurrent syncs; further ones wait.
@@ -362,9 +425,11 @@ impl ApiWriter {
         workspace: &WorkspaceRef,
         ids: &NonEmpty<SourceId>,
     ) -> Result<CleanupAnswer, RemoteError> {
-        let body = request::CleanupBody { scope: &workspace.scope, source_ids: ids.as_slice() };
-        let mut call = self.0.call(Endpoint::Cleanup, workspace);
-        call.body = Some(body_of(&body));
+        let request = match workspace.workspace.account() {
+            Some(_) => Dialect::Account(AccountRequest::Cleanup(ids)),
+            None => Dialect::Contract(ContractRequest::Cleanup(ids)),
+        };
+        let call = self.0.call(workspace, request);
         self.send(&call, answer::cleanup).await
     }
 
@@ -383,10 +448,10 @@ impl ApiWriter {
         options: &Map<String, Value>,
         timeout: Option<Duration>,
     ) -> Result<SyncAnswer, RemoteError> {
-        let body =
-            request::SyncBody { scope: &workspace.scope, source_ids: ids.as_slice(), sync_options: options };
-        let mut call = self.0.call(Endpoint::Sync, workspace);
-        call.body = Some(body_of(&body));
+        let mut call = self.0.call(workspace, Dialect::Contract(ContractRequest::Sync { ids, options }));
+        if workspace.workspace.account().is_some() {
+            return Err(call.error(dialect::not_of_accounts("syncs")));
+        }
         call.timeout = timeout.unwrap_or(self.0.0.settings().sync_timeout);
         self.send(&call, answer::sync).await
     }

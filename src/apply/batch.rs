@@ -23,7 +23,10 @@ pub(super) async fn connect(
     run: &mut ApplyRun<'_>,
     ready: Vec<PreparedConnect>,
 ) -> Result<(), WorkspaceError> {
-    let mut batches = split(ready, run.apply.batch, |ready| {
+    let is_account = run.unit().workspace.account().is_some();
+    // An account connects one source at a time.
+    let most = if is_account { 1 } else { run.apply.batch };
+    let mut batches = split(ready, most, |ready| {
         size(&ready.source, ready.applied.definition.json().get(), run.apply.batch)
     });
     while let Some(mut batch) = batches.pop() {

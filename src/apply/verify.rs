@@ -58,7 +58,8 @@ impl ApplyRun<'_> {
     /// Returns true if a write may still take effect.
     async fn refresh(&mut self, settle: SignedDuration) -> Result<bool, WorkspaceError> {
         let reader = self.apply.writer.reader();
-        let relevant = RelevantRows::new(&self.plan.desired, &self.inventory).with_sent(&self.sent);
+        let key = Arc::clone(self.apply.state.key());
+        let relevant = RelevantRows::new(&self.plan.desired, &self.inventory, &key).with_sent(&self.sent);
         let listed = match reader.fetch_listing(self.unit()).await {
             Ok(response) => {
                 let rows = reader.read(self.unit(), &response, Some(&relevant));

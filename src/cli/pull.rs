@@ -5,7 +5,10 @@ use super::context::{AccessMode, CommandContext};
 use super::progress::Progress;
 use super::{CommandError, Exit, files, init, output};
 use crate::config::{Pulled, PulledWorkspace, generate, nearest, path_for, plain_name};
-use crate::model::{DesiredWorkspace, ObservedSource, Scope, WorkspaceId, WorkspaceRef};
+use crate::listing::RelevantRows;
+use crate::model::{
+    DesiredWorkspace, FingerprintKey, Inventory, ObservedSource, Scope, WorkspaceId, WorkspaceRef,
+};
 use crate::report::{escape, humanize};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -105,9 +108,15 @@ async fn pull(
     wanted: PullTargets,
     force: bool,
 ) -> Result<Option<WrittenFile>, CommandError> {
-    let rows = place.reader.list(&wanted.workspace).await?;
     let declared =
         place.reading.desired.open_workspaces().find(|workspace| workspace.unit == wanted.workspace);
+    let listed = place.reader.fetch_listing(&wanted.workspace).await?;
+    let inventory = Inventory::default();
+    let key = FingerprintKey::new([0; 32]);
+    // An account's rows have no names, and are known as declared by their addresses only.
+    let relevant = declared.as_ref().filter(|workspace| workspace.workspace().account().is_some());
+    let relevant = relevant.map(|workspace| RelevantRows::new(workspace, &inventory, &key).with_all());
+    let rows = place.reader.read(&wanted.workspace, &listed, relevant.as_ref())?;
     if rows.is_empty() && declared.is_none() && wanted.alias.is_none() {
         return Err(unknown(place, &wanted));
     }

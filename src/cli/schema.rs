@@ -36,6 +36,15 @@ async fn find(place: &CommandContext, selector: &Selector, source: &str) -> Resu
         let declared =
             desired.sources.iter().find(|source| selector.source(desired, &source.key, &source.name));
         let Some(declared) = declared else { continue };
+        if desired.workspace().account().is_some() {
+            let resolution = place.settings.secrets().resolve(&declared.definition, &desired.names());
+            let resolution = resolution.map_err(|missing| CommandError {
+                exit: Exit::Invalid,
+                message: format!("{source}: {missing}; an account's schema needs it"),
+            })?;
+            let resolved = resolution.into_source(declared.name.clone());
+            return Ok(place.reader.infer_schema(&desired.unit, &resolved).await?);
+        }
         let rows = place.reader.list(&desired.unit).await?;
         let ids: Vec<&SourceId> =
             rows.iter().filter(|row| row.name == declared.name).filter_map(|row| row.id.as_ref()).collect();

@@ -51,6 +51,13 @@ pub(super) async fn run(common: &Common, args: &SyncArgs) -> Result<Exit, Comman
         let calls = calls(&state, &selector, &desired, args).await?;
         workspaces.push((desired, calls));
     }
+    if !workspaces.is_empty() && workspaces.iter().all(|(desired, _)| desired.workspace().account().is_some())
+    {
+        place.close().await;
+        return Err(CommandError::usage(
+            "an account has no syncs: its platform copies no data, and reads a source when a concept runs",
+        ));
+    }
     let desired = workspaces.iter().map(|(desired, _)| &**desired);
     if let Err(failure) = require_matches(&selector, desired, &place.reading) {
         place.close().await;

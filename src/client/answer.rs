@@ -15,10 +15,10 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 /// An envelope that reports success, or failures of specific sources.
-struct AcceptedEnvelope {
+pub(super) struct AcceptedEnvelope {
     /// Raw message that must be cleaned before it is shown.
     message: String,
-    data: Value,
+    pub(super) data: Value,
     errors: Vec<ItemError>,
     /// Reason for the sources that the response does not mention.
     unattributed_failure: Option<String>,
@@ -117,7 +117,7 @@ pub(super) fn verdict(
 /// Parses the envelope.
 ///
 /// 202 and 204 may have an empty body: the request was accepted.
-fn accepted(
+pub(super) fn accepted(
     reply: &RawResponse,
     clean: &dyn Fn(&str) -> String,
 ) -> Result<AcceptedEnvelope, RemoteErrorKind> {

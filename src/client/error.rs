@@ -14,6 +14,8 @@ pub enum Endpoint {
     List,
     /// `GET …/list` without a workspace, as the account dialect has it.
     AccountList,
+    /// `POST …/infer-schema` of an account, which opens a connection and stores nothing.
+    InferSchema,
     /// `POST …/test-connection`
     TestConnection,
     /// `GET …/schema`
@@ -33,6 +35,7 @@ impl Endpoint {
             Self::Setup => "setup",
             Self::List => "list",
             Self::AccountList => "account-list",
+            Self::InferSchema => "infer-schema",
             Self::TestConnection => "test-connection",
             Self::Schema => "schema",
             Self::Connect => "connect",
@@ -50,7 +53,7 @@ impl Endpoint {
         match self {
             Self::Setup => "prepare the client for",
             Self::List | Self::AccountList => "list the sources of",
-            Self::TestConnection => "test a connection in",
+            Self::InferSchema | Self::TestConnection => "test a connection in",
             Self::Schema => "read a schema in",
             Self::Connect => "connect sources in",
             Self::Cleanup => "clean up sources in",
@@ -137,10 +140,11 @@ pub enum RemoteErrorKind {
         limit: usize,
     },
     /// The list of a workspace is missing, and the list of the whole account is there.
-    #[error(
-        "{0} has no workspaces: the platform speaks the account dialect of the API, which is not supported"
-    )]
+    #[error("{0} has no workspaces: the platform speaks the account dialect of the API")]
     AccountDialect(String),
+    /// The list of an account is missing.
+    #[error("{0} has no accounts: nothing there answers like the account dialect of the API")]
+    NoAccount(String),
     #[error("the platform redirects, which is not followed: {0}")]
     Redirected(String),
 }
@@ -243,7 +247,10 @@ impl RemoteError {
                 "check that the URL leads to the platform's Data API"
             }
             RemoteErrorKind::AccountDialect(_) => {
-                "use a platform whose API has workspaces, or the platform's own tools"
+                "write `{ account = \"ORGANIZATION/USER\" }` in place of the workspace's id"
+            }
+            RemoteErrorKind::NoAccount(_) => {
+                "check the platform's URL; a platform with workspaces takes their ids in place of `account`"
             }
             RemoteErrorKind::Partial(_) => "an incomplete list is not used",
             RemoteErrorKind::TooLarge { .. } => "an incomplete response is not used",

@@ -5,17 +5,17 @@
 use super::error::RemoteErrorKind;
 use super::transport::RawResponse;
 use super::{message, reasons};
-use crate::listing::{self, ListError, RelevantRows};
+use crate::listing::ListError;
 use crate::model::ObservedSource;
 use reqwest::StatusCode;
 
 /// Maximum size in bytes of a response that is searched for error reasons.
 const MAX_ERROR_SCAN_BYTES: usize = 1 << 20;
 
-/// Reads a complete list, without the content of rows that are not relevant; `clean` makes the platform's message safe to show.
+/// Reads a complete list by `parse`; `clean` makes the platform's message safe to show.
 pub(super) fn decode(
     reply: &RawResponse,
-    relevant: Option<&RelevantRows<'_>>,
+    parse: impl Fn(&[u8]) -> Result<Vec<ObservedSource>, ListError>,
     clean: impl Fn(&str) -> String,
 ) -> Result<Vec<ObservedSource>, RemoteErrorKind> {
     if reply.status == StatusCode::PARTIAL_CONTENT || reply.has_next_page {
@@ -24,7 +24,7 @@ pub(super) fn decode(
     if reply.status != StatusCode::OK {
         return Err(RemoteErrorKind::Malformed(format!("HTTP {} for a list", reply.status.as_u16())));
     }
-    listing::parse(&reply.body, relevant).map_err(|error| match error {
+    parse(&reply.body).map_err(|error| match error {
         ListError::Error => {
             RemoteErrorKind::Refused { status: reply.status.as_u16(), message: clean(&reason(&reply.body)) }
         }

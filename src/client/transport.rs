@@ -7,7 +7,7 @@ use super::failure::{classify_send_error, reason};
 use super::limits::CallLimits;
 use super::message::{SentSecrets, WITHHELD, printable, safe};
 use super::room::{ByteBudget, ByteBudgets};
-use super::{ClientConfig, Observer, Token, guard, reasons, request, retry};
+use super::{ClientConfig, Observer, Token, account, guard, reasons, request, retry};
 use crate::model::{ResolvedSource, Scope, WorkspaceId, WorkspaceRef};
 use crate::mutex::lock;
 use hyper::body::Bytes;
@@ -141,12 +141,16 @@ impl ApiCall<'_> {
         RemoteError { endpoint: self.endpoint, on: printable(&on), kind }
     }
 
-    fn request(&self, base: &BaseUrl) -> Request {
+    fn request(&self, base: &BaseUrl) -> Result<Request, RemoteErrorKind> {
         let mut query = self.query.to_vec();
         if let (None, Some(scope)) = (&self.body, self.scope) {
             query.push(("scope", scope.as_str()));
         }
-        let url = request::url(base, self.workspace, self.endpoint, &query);
+        let mut url = request::url(base, self.workspace, self.endpoint, &query);
+        if let Some(account) = self.workspace.account() {
+            url.set_path(&account::path(base, account, self.endpoint)?);
+            url.set_query(None);
+        }
         let method = if self.body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::new(method, url);
         *request.timeout_mut() = Some(self.timeout);
@@ -156,7 +160,11 @@ impl ApiCall<'_> {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             *request.body_mut() = Some(body.clone().into());
         }
-        request
+        if self.workspace.account().is_some() {
+            guard::check_account(&request, self.body.as_deref())
+                .map_err(|why| RemoteErrorKind::NotSent(why.into()))?;
+        }
+        Ok(request)
     }
 }
 
@@ -217,8 +225,10 @@ impl Transport {
     ///
     /// The guard checks the bytes before they are sent.
     pub(super) async fn call(&self, call: &ApiCall<'_>) -> Result<RawResponse, RemoteError> {
-        guard::check(call.endpoint, call.body.as_deref())
-            .map_err(|why| call.error(RemoteErrorKind::NotSent(why.into())))?;
+        if call.workspace.account().is_none() {
+            guard::check(call.endpoint, call.body.as_deref())
+                .map_err(|why| call.error(RemoteErrorKind::NotSent(why.into())))?;
+        }
         self.settings.backoff.run(|| self.attempt(call)).await
     }
 
@@ -318,7 +328,7 @@ impl Transport {
         token: &SecretString,
         room: Option<ByteBudget>,
     ) -> Result<RawResponse, Unread> {
-        let mut request = call.request(&self.settings.base_url);
+        let mut request = call.request(&self.settings.base_url)?;
         request.headers_mut().insert(AUTHORIZATION, bearer(token)?);
         let turn = self.limits.acquire(call.endpoint).await;
         let started = std::time::Instant::now();
@@ -390,6 +400,9 @@ impl Transport {
             status @ 400..=499 if call.endpoint.is_write() && may_be_from_gateway(status, &envelope) => {
                 RemoteErrorKind::Failed { status, message }
             }
+            409 if call.workspace.account().is_some() && is_busy(&envelope) => {
+                RemoteErrorKind::Throttled { retry_after, message }
+            }
             403 => RemoteErrorKind::Forbidden(message),
             409 => RemoteErrorKind::Conflict(message),
             400..=499 if conflict => RemoteErrorKind::Conflict(message),
@@ -408,6 +421,11 @@ fn is_throttled(status: u16, endpoint: Endpoint, envelope: &Value, retry_after: 
     let is_platforms_word = envelope.get("status").is_some_and(Value::is_string);
     let names_a_time = status == 429 || (endpoint != Endpoint::Sync && retry_after.is_some());
     !endpoint.is_write() || (is_platforms_word && names_a_time)
+}
+
+/// Returns true if an account's platform has not begun with the request, which no address conflicts with.
+fn is_busy(envelope: &Value) -> bool {
+    envelope.pointer("/data/errorCode").and_then(Value::as_str) == Some("ENGINE_BUSY")
 }
 
 /// Returns true if a rejection may come from a gateway.

@@ -302,7 +302,7 @@ impl Planner {
             resolved_by(&mut Resolver::with_cached(from, &asked.names(), kept), &asked)
         });
         let listed = listing.receive().await?;
-        let relevant = RelevantRows::new(desired, &inventory);
+        let relevant = RelevantRows::new(desired, &inventory, &self.key);
         let listing = self.reader.read(workspace, &listed, Some(&relevant))?;
         let missing = if task.released.is_empty() { check_missing(&inventory, &listing) } else { None };
         let doubt = match missing {

@@ -4,6 +4,7 @@
 #![cfg(feature = "local-platform")]
 
 mod account;
+mod accounts;
 mod again;
 mod arguments;
 mod canaries;

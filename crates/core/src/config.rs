@@ -3,6 +3,8 @@
 //! Invariant: pure; texts and variables are arguments. A file with an error contributes nothing and is listed
 //! in [`Desired::broken`]; the other files are used.
 
+mod account;
+mod addresses;
 mod assemble;
 mod cache;
 mod cron;

@@ -3,10 +3,14 @@
 //! Invariant: anything but a complete, well-formed list is an error, because sources taken for absent
 //! may be removed.
 
+mod account;
 mod as_sent;
+mod bind;
+mod claims;
 mod relevant;
 
 use crate::model::{ObservedSource, Readback, SourceId, SourceName};
+pub use account::parse_account;
 pub use as_sent::SentSources;
 pub use relevant::RelevantRows;
 use serde::Deserialize;

@@ -3,6 +3,7 @@
 //! Invariant: plain values without I/O. The types enforce rules: ids cannot be empty, a list of ids to clean up cannot
 //! be empty, and a resolved secret has no `Debug`, `Display` or `Serialize`.
 
+mod address;
 mod cached_json;
 mod codes;
 pub mod compress;
@@ -23,6 +24,7 @@ mod same;
 mod sorted_map;
 mod zip_leaves;
 
+pub use address::{ADDRESS_KEYS, Address, AddressParts, Place};
 pub use cached_json::{CachedJson, SortedKeys};
 pub use codes::{ActionKind, ActionOutcome, DataFreshness, ErrorKind, RunOutcome, WithheldReason};
 pub use compressed_workspace::CompressedWorkspace;
@@ -34,7 +36,9 @@ pub use desired::{
 };
 pub use duration::format_duration;
 pub use fingerprint::{Fingerprint, FingerprintKey};
-pub use ids::{InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef};
+pub use ids::{
+    Account, InvalidId, NonEmpty, Scope, SourceId, SourceKey, SourceName, WorkspaceId, WorkspaceRef,
+};
 pub use inventory::{
     Answered, Connection, DeclarationHash, Forgotten, Former, Intent, IntentKind, Inventory, LastApplied,
     ManagedSource, ReadbackMap, ReadbackState, SentConnect,

@@ -132,7 +132,7 @@ fn todo(error: &RemoteError) -> &'static str {
             "check the URL, DNS, firewall and proxy (HTTPS_PROXY) on this host"
         }
         RemoteErrorKind::AccountDialect(_) => {
-            "use a platform whose API has workspaces, or the platform's own tools"
+            "write `{ account = \"ORGANIZATION/USER\" }` in place of the workspace's id"
         }
         RemoteErrorKind::Refused { status: 404, .. } => "check the URL and the workspace's id",
         RemoteErrorKind::Redirected(_) => "use the URL it redirects to; redirects are not followed",

@@ -22,6 +22,7 @@ fn word(kind: &RemoteErrorKind) -> &'static str {
         RemoteErrorKind::TooLarge { .. } => "too large",
         RemoteErrorKind::Redirected(_) => "redirected",
         RemoteErrorKind::AccountDialect(_) => "account dialect",
+        RemoteErrorKind::NoAccount(_) => "no account",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Assembles workspaces from one or several files.
 
+use super::addresses;
 use super::diagnostic::{Code, display_key};
 use super::document::Span;
 use super::policy::PartialPolicy;
@@ -103,6 +104,7 @@ fn policy(
 }
 
 fn check_sources(workspace: &WorkspaceRef, files: &[&FileContents], findings: &mut DiagnosticSink<'_, '_>) {
+    addresses::check_addresses(files, workspace, findings);
     // Keys within one file are unique, and so are names in ascending order.
     if let [file] = files
         && file.sources_of(workspace).is_sorted_by(|a, b| a.name < b.name)

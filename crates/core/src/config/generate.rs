@@ -51,10 +51,14 @@ pub fn generate(
     };
     let (header, usual) = match workspace.alias {
         Some((alias, scope)) => (format!("[workspace]\nuse = {}\n", toml_string(alias)), scope.clone()),
-        None => (
-            format!("[workspace]\nid = {}\n", toml_string(workspace.workspace.workspace.as_str())),
-            Scope::default(),
-        ),
+        None => {
+            let id = workspace.workspace.workspace.as_str();
+            let named = match workspace.workspace.workspace.account() {
+                Some(account) => format!("account = {}", toml_string(&account.to_string())),
+                None => format!("id = {}", toml_string(id)),
+            };
+            (format!("[workspace]\n{named}\n"), Scope::default())
+        }
     };
     let label = workspace.alias.map_or(workspace.workspace.workspace.as_str(), |(alias, _)| alias);
     let mut body = String::new();
@@ -65,9 +69,10 @@ pub fn generate(
             out.unreadable.push(format!("{}: the platform has several of this name", row.name));
             continue;
         }
-        let key = unused_key(row.name.as_str(), &taken);
-        let (block, notes) = source(label, &key, row);
-        if parses_cleanly(&block) {
+        let is_account = workspace.workspace.workspace.account().is_some();
+        let key = unused_key(if is_account { table_name(row) } else { row.name.as_str() }, &taken);
+        let (block, notes) = source(label, &key, row, is_account);
+        if parses_cleanly(&block, is_account) {
             body.push_str(&block);
             out.sources.push(row.name.clone());
             taken.insert(key);
@@ -120,7 +125,17 @@ fn unused_key(name: &str, taken: &BTreeSet<String>) -> String {
     std::iter::once(wanted.clone()).chain(numbered).find(|key| !taken.contains(key)).unwrap_or(wanted)
 }
 
-fn source(label: &str, key: &str, row: &ObservedSource) -> (String, TodoNotes) {
+/// Returns the last part of the table of an account's row, which has no name.
+fn table_name(row: &ObservedSource) -> &str {
+    let table = row.name.as_str().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    match table.rsplit_once('.') {
+        Some((stem, "csv" | "tsv" | "json" | "parquet" | "xlsx")) => stem,
+        Some((_, last)) => last,
+        None => table,
+    }
+}
+
+fn source(label: &str, key: &str, row: &ObservedSource, is_account: bool) -> (String, TodoNotes) {
     let mut notes = TodoNotes::new(&format!("{label}_{key}"));
     row.echo.connection_config().iter().for_each(|config| notes.collect_secrets(config));
     let table = format!("sources.{}", toml_key(key));
@@ -132,7 +147,7 @@ fn source(label: &str, key: &str, row: &ObservedSource) -> (String, TodoNotes) {
             text.push_str("# TODO the platform does not show its type\ntype = \"unknown\"\n");
         }
     }
-    if key != row.name.as_str() {
+    if key != row.name.as_str() && !is_account {
         text.push_str(&format!("name = {}\n", toml_string(row.name.as_str())));
     }
     let metadata = row.echo.metadata().and_then(|metadata| metadata.as_object());
@@ -151,8 +166,9 @@ fn source(label: &str, key: &str, row: &ObservedSource) -> (String, TodoNotes) {
 }
 
 /// Returns true if the block, alone in a file, is read without errors.
-fn parses_cleanly(block: &str) -> bool {
-    let text = format!("[workspace]\nid = \"w\"\n{block}");
+fn parses_cleanly(block: &str, is_account: bool) -> bool {
+    let named = if is_account { "account = \"a/b\"" } else { "id = \"w\"" };
+    let text = format!("[workspace]\n{named}\n{block}");
     let file = SourceFile { path: Arc::from("pulled.toml"), text: Ok(&text) };
     let reading = read(&[file], &|_| None);
     reading.diagnostics.is_empty()

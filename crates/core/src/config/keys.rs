@@ -120,6 +120,8 @@ const CONNECTION_CONFIG: Key = key(
     "sent with its references replaced; `{}` if the type needs no configuration",
 );
 
+const ACCOUNT_DOC: &str = "`ORGANIZATION/USER`, in place of an id, on a platform without workspaces";
+
 /// A schedule. Shared by several tables, so the schemas define it once.
 pub const SYNC_KEY: Key = key(
     "sync",
@@ -194,14 +196,16 @@ pub const PLATFORM: KeyTable = KeyTable::new(
 );
 
 /// A workspace's alias in `wellspring.toml`.
-pub const ALIAS: KeyTable = KeyTable::requiring(
-    "a workspace's alias",
-    &[
-        key("id", Kind::Text("string"), "required", "the platform's id"),
+pub const ALIAS: KeyTable = KeyTable {
+    owner: "a workspace's alias",
+    keys: &[
+        key("id", Kind::Text("string"), "", "the platform's id"),
+        key("account", Kind::Text("string"), "", ACCOUNT_DOC),
         key("scope", Kind::Text("string"), "`\"user\"`", "the platform's scope"),
     ],
-    &["id"],
-);
+    required: &[],
+    exactly_one: &["id", "account"],
+};
 
 /// `[defaults]`.
 pub const DEFAULTS: KeyTable = KeyTable::new("`[defaults]`", &[SYNC_KEY, SYNC_OPTIONS_KEY, TEST_KEY]);
@@ -278,6 +282,7 @@ pub const WORKSPACE: KeyTable = KeyTable {
     owner: "`[workspace]`",
     keys: &[
         key("id", Kind::Text("string"), "", "the platform's id"),
+        key("account", Kind::Text("string"), "", ACCOUNT_DOC),
         key(
             "use",
             Kind::TextOrTexts,
@@ -287,7 +292,7 @@ pub const WORKSPACE: KeyTable = KeyTable {
         key("scope", Kind::Text("string"), "the alias's, else `\"user\"`", "the platform's scope"),
     ],
     required: &[],
-    exactly_one: &["id", "use"],
+    exactly_one: &["id", "account", "use"],
 };
 
 /// `[removed.KEY]`.

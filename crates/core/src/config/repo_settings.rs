@@ -182,6 +182,12 @@ pub(super) fn parse_workspace_id(
         return None;
     }
     match WorkspaceId::parse(id) {
+        Ok(parsed) if parsed.account().is_some() => {
+            findings
+                .error(Code::InvalidValue, span, "an account is not the id of a workspace")
+                .help("write `account = \"ORGANIZATION/USER\"` in place of `id`");
+            None
+        }
         Ok(id) => Some(match written {
             Some(written) => id.with_display_form(written),
             None => id,
@@ -192,6 +198,13 @@ pub(super) fn parse_workspace_id(
                 .help("write the id that the platform shows");
             None
         }
+    }
+}
+
+/// Reports the `scope` of an account.
+pub(super) fn reject_scope(table: &SpannedTable<'_>, findings: &mut DiagnosticSink<'_, '_>) {
+    if let Some(entry) = table.get("scope") {
+        findings.error(Code::UnknownKey, entry.key, "an account has no scopes").help("remove `scope`");
     }
 }
 

@@ -1,5 +1,6 @@
 //! `wellspring.toml`: platform, aliases, defaults, templates and policy.
 
+use super::account::account_id;
 use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, SpannedValue, TableEntry, TomlValue};
 use super::fields::{self, unknown_keys};
@@ -9,7 +10,7 @@ use super::policy;
 use super::references;
 use super::repo_settings::{
     Alias, AliasId, FILE_NAME, Lookup, NoValue, RESERVED, RepoSettings, Variable, parse_workspace_id,
-    reserved, scope,
+    reject_scope, reserved, scope,
 };
 use super::sink::{DiagnosticSink, HeapSize};
 use super::source;
@@ -180,6 +181,7 @@ fn aliases(
 ) -> BTreeMap<String, Alias> {
     let mut aliases = BTreeMap::new();
     let mut taken: BTreeMap<(WorkspaceId, Scope), Span> = BTreeMap::new();
+    let mut first: Option<(bool, Span)> = None;
     for (name, entry) in table.iter() {
         fields::check_visible_name("the alias", name, entry.key, findings);
         if name == RESERVED {
@@ -191,6 +193,9 @@ fn aliases(
                 .help("sources are addressed as ALIAS/SOURCE");
         }
         let (id, scope) = match &entry.node.value {
+            TomlValue::Table(fields) if fields.contains_key("account") => {
+                (account_alias(name, fields, variable, findings), None)
+            }
             TomlValue::Table(fields) => {
                 unknown_keys(fields, &keys::ALIAS, findings);
                 if !fields.contains_key("id") {
@@ -198,11 +203,21 @@ fn aliases(
                         .error(Code::Missing, entry.key, format!("`{}` needs an `id`", display_key(name)))
                         .help("write { id = \"…\" }, with the id that the platform shows");
                 }
-                (fields.get("id").map(|id| &id.node), scope(fields, findings))
+                let id = fields.get("id").map(|id| alias_id(name, &id.node, variable, findings));
+                (id.unwrap_or(AliasId::Invalid), scope(fields, findings))
             }
-            _ => (Some(&entry.node), None),
+            _ => (alias_id(name, &entry.node, variable, findings), None),
         };
-        let id = id.map_or(AliasId::Invalid, |node| alias_id(name, node, variable, findings));
+        if let AliasId::Known(id) = &id {
+            let is_account = id.account().is_some();
+            let (first_is_account, first) = *first.get_or_insert((is_account, entry.key));
+            if first_is_account != is_account {
+                findings
+                    .error(Code::Exclusive, entry.key, "a project has either workspaces or accounts")
+                    .with_label(first, "the other one")
+                    .help("a platform has one of them; give each platform its own project");
+            }
+        }
         if let AliasId::Known(id) = &id
             && let Some(other) = taken.insert((id.clone(), scope.clone().unwrap_or_default()), entry.key)
         {
@@ -214,6 +229,32 @@ fn aliases(
         aliases.insert(name.clone().into_owned(), Alias { id, scope, span: entry.key });
     }
     aliases
+}
+
+/// Reads an alias of an account.
+fn account_alias(
+    name: &str,
+    fields: &SpannedTable<'_>,
+    variable: Variable<'_>,
+    findings: &mut DiagnosticSink<'_, '_>,
+) -> AliasId {
+    unknown_keys(fields, &keys::ALIAS, findings);
+    reject_scope(fields, findings);
+    let Some(entry) = fields.get("account") else { return AliasId::Invalid };
+    if let Some(id) = fields.get("id") {
+        findings
+            .error(Code::Exclusive, entry.key, "`account` and `id` exclude each other")
+            .with_label(id.key, "the other one")
+            .help("keep one of them");
+    }
+    match expand_variables(name, &entry.node, variable, findings) {
+        None => AliasId::Invalid,
+        Some(Err(missing)) => AliasId::NoValue(missing),
+        Some(Ok(text)) => {
+            let written = entry.node.value.as_str().filter(|text| references::contains_reference(text));
+            account_id(&text, written, entry.node.span, findings).map_or(AliasId::Invalid, AliasId::Known)
+        }
+    }
 }
 
 fn alias_id(

@@ -1,5 +1,6 @@
 //! `[sources.KEY]`: merges defaults, template and source, then reads the result.
 
+use super::account;
 use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable};
 use super::fields::{self, unknown_keys, unknown_keys_of};
@@ -48,6 +49,7 @@ pub(super) fn read<'a>(
     key_span: Span,
     header: Span,
     settings: Option<&RepoSettings<'a>>,
+    is_account: bool,
     findings: &mut DiagnosticSink<'_, 'a>,
 ) -> Option<ParsedSource> {
     let before = findings.count();
@@ -58,6 +60,7 @@ pub(super) fn read<'a>(
     let zoned = own
         .get("sync")
         .map(|entry| [("sync".into(), entry.clone())].into_iter().collect::<SpannedTable<'_>>());
+    let copying = account::COPYING.map(|key| own.get(key).map(|entry| entry.key));
     let (merged, templated) = merge_layers(own, settings, findings);
     if let Some(own) = zoned {
         sync::report_unused_zone(&own, &merged, findings);
@@ -88,6 +91,9 @@ pub(super) fn read<'a>(
     if templated && let Some(settings) = settings {
         check_merged(key_name, &merged, settings, header, findings);
     }
+    if is_account {
+        account::check(key_name, key_span, copying, &merged, findings);
+    }
     let (file, line) = findings.place(header);
     // Depends on errors found, not on values read: a value with an error is omitted.
     let sound = findings.count() == before;
@@ -105,8 +111,8 @@ pub(super) fn read<'a>(
             }),
             protect: body.protect,
             adopt: body.adopt,
-            sync: body.sync,
-            sync_options: body.sync_options,
+            sync: body.sync.filter(|_| !is_account),
+            sync_options: if is_account { serde_json::Map::new() } else { body.sync_options },
             suspend: body.suspend,
             test: body.test,
             at: SourceLocation { file, line },

@@ -1,5 +1,6 @@
 //! Workspace files: `[workspace]`, `[policy]`, sources, `[moved]` and `[removed]`.
 
+use super::account;
 use super::diagnostic::{Code, display_key};
 use super::document::{Span, SpannedTable, SpannedValue, TomlValue};
 use super::fields::{self, unknown_keys, unknown_keys_of};
@@ -100,10 +101,13 @@ pub(super) fn read<'a>(
             return reading;
         }
         reading.sources.reserve_exact(sources.len());
+        let workspaces = reading.workspaces.as_deref().unwrap_or_default();
+        let is_account = workspaces.iter().any(|one| one.workspace.account().is_some());
         for (key, entry) in sources {
             let (key_span, header) = (entry.key, entry.node.span);
-            let source = fields::into_table(&key, entry, findings)
-                .and_then(|table| source::read(&key, table, key_span, header, settings, findings));
+            let source = fields::into_table(&key, entry, findings).and_then(|table| {
+                source::read(&key, table, key_span, header, settings, is_account, findings)
+            });
             reading.has_unresolved_sources |= source.as_ref().is_none_or(|source| !source.scope_is_known);
             reading.sources.extend(source);
         }
@@ -162,26 +166,34 @@ fn read_workspaces(
     if scope.is_none() && table.contains_key("scope") {
         return None;
     }
-    match (table.get("id"), table.get("use")) {
-        (None, None) => {
+    let named: Vec<_> =
+        ["id", "account", "use"].into_iter().filter_map(|key| Some((key, table.get(key)?))).collect();
+    match named.as_slice() {
+        [] => {
             findings
                 .error(Code::Missing, header, "`[workspace]` needs `id` or `use`")
                 .help(format!("write `id = \"…\"`, or `use = \"…\"` with an alias from {FILE_NAME}"));
             None
         }
-        (Some(id), Some(alias)) => {
+        [(first, other), (second, entry), ..] => {
             findings
-                .error(Code::Exclusive, alias.key, "`use` and `id` exclude each other")
-                .with_label(id.key, "the other one")
+                .error(Code::Exclusive, entry.key, format!("`{second}` and `{first}` exclude each other"))
+                .with_label(other.key, "the other one")
                 .help("keep one of them");
             None
         }
-        (Some(_), None) => {
+        [("id", _)] => {
             let (id, span) = fields::text(table, "id", findings)?;
             let workspace = repo_settings::workspace_id(id, span, findings)?;
             Some(vec![WorkspaceRef { workspace, scope: scope.unwrap_or_default() }])
         }
-        (None, Some(entry)) => {
+        [("account", _)] => {
+            let (account, span) = fields::text(table, "account", findings)?;
+            let workspace = account::account_id(account, None, span, findings)?;
+            repo_settings::reject_scope(table, findings);
+            Some(vec![WorkspaceRef { workspace, scope: Scope::default() }])
+        }
+        [(_, entry)] => {
             let aliases = match &entry.node.value {
                 TomlValue::Array(_) => fields::words(table, "use", findings)?,
                 _ => vec![fields::text(table, "use", findings)?],
@@ -200,6 +212,9 @@ fn read_workspaces(
                 };
                 if let Some(scope) = &scope {
                     workspace.scope = scope.clone();
+                }
+                if workspace.workspace.account().is_some() {
+                    repo_settings::reject_scope(table, findings);
                 }
                 match workspaces.iter().find(|(other, _)| *other == workspace) {
                     Some((_, first)) => {

@@ -135,7 +135,7 @@ mod tests {
     /// Reads a list in both ways.
     fn both(sent: &Sent, body: &[u8]) -> [Result<Vec<ObservedSource>, super::super::ListError>; 2] {
         let inventory = Inventory::default();
-        let relevant = || RelevantRows::new(&sent.desired, &inventory);
+        let relevant = || RelevantRows::new(&sent.desired, &inventory, &sent.key);
         [parse(body, Some(&relevant())), parse(body, Some(&relevant().with_sent(&sent.sources)))]
     }
 

@@ -1,7 +1,8 @@
 //! Rows of a list whose content a plan may need.
 
 use super::SentSources;
-use crate::model::{DesiredWorkspace, Inventory, SourceId, SourceName};
+use super::claims::Claims;
+use crate::model::{DesiredWorkspace, FingerprintKey, Inventory, SourceId, SourceName};
 use std::collections::HashSet;
 
 /// Names and ids of the rows whose content matters to a workspace.
@@ -12,19 +13,25 @@ pub struct RelevantRows<'a> {
     names: HashSet<&'a SourceName>,
     ids: HashSet<&'a SourceId>,
     sent: Option<&'a SentSources>,
+    /// Set for an account, whose rows have addresses in place of names.
+    claims: Option<Claims<'a>>,
+    /// True if the rows of no source keep their content, too.
+    keeps_all: bool,
 }
 
 impl<'a> RelevantRows<'a> {
     /// Collects the declared, managed, forgotten and open names, and the ids of responses to open writes.
     #[must_use]
-    pub fn new(desired: &'a DesiredWorkspace, inventory: &'a Inventory) -> Self {
+    pub fn new(desired: &'a DesiredWorkspace, inventory: &'a Inventory, key: &'a FingerprintKey) -> Self {
         let forgotten = inventory.forgotten.iter().map(|(name, kept)| (name, &kept.managed));
         let managed = inventory.managed.iter().chain(forgotten);
         let mut names: HashSet<&SourceName> = desired.sources.iter().map(|source| &source.name).collect();
         names.extend(managed.flat_map(|(name, owned)| owned.listed_as.iter().chain([name])));
         names.extend(inventory.intents.values().map(|intent| &intent.name));
         let answers = inventory.intents.values().filter_map(|intent| intent.answer.as_ref()?.id.as_ref());
-        Self { names, ids: answers.collect(), sent: None }
+        let account = desired.workspace().account();
+        let claims = account.map(|_| Claims::new(desired, inventory, key));
+        Self { names, ids: answers.collect(), sent: None, claims, keeps_all: false }
     }
 
     /// Adds the sources that this pass sent, whose rows may show them unchanged.
@@ -35,6 +42,20 @@ impl<'a> RelevantRows<'a> {
 
     pub(super) fn sent(&self) -> Option<&'a SentSources> {
         self.sent
+    }
+
+    /// Keeps the content of every row of an account, to write files from it.
+    #[must_use]
+    pub fn with_all(self) -> Self {
+        Self { keeps_all: true, ..self }
+    }
+
+    pub(super) fn keeps_all(&self) -> bool {
+        self.keeps_all
+    }
+
+    pub(super) fn claims(&self) -> Option<&Claims<'a>> {
+        self.claims.as_ref()
     }
 
     pub(super) fn contains(&self, name: &SourceName, id: Option<&SourceId>) -> bool {
@@ -56,7 +77,13 @@ mod tests {
                    "metadata": {"team": "x", "wellspring": {"fingerprint": "f"}}})
         };
         let (name, id) = (SourceName::parse("a").unwrap(), SourceId::from_json(&json!(2)).unwrap());
-        let relevant = RelevantRows { names: HashSet::from([&name]), ids: HashSet::from([&id]), sent: None };
+        let relevant = RelevantRows {
+            names: HashSet::from([&name]),
+            ids: HashSet::from([&id]),
+            sent: None,
+            claims: None,
+            keeps_all: false,
+        };
         let body = json!({"status": "success", "data": [row("a", 1), row("b", 2), row("c", 3)]}).to_string();
         // A value that no number can hold takes the other way through the parser.
         for body in [body.clone(), body.replacen(r#""h""#, "1e999", 1)] {

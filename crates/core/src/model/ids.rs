@@ -104,7 +104,7 @@ fn path_segment(text: &str) -> Option<&'static str> {
         "" => Some("it is empty"),
         // A URL parser would resolve these and the request would reach another endpoint.
         "." | ".." => Some("it would change the URL's path"),
-        _ => None,
+        _ => text.strip_prefix(PREFIX).and_then(|account| Some(Account::parse(account).err()?.reason)),
     }
 }
 
@@ -152,6 +152,12 @@ impl WorkspaceId {
     #[must_use]
     pub fn with_display_form(self, written: &str) -> Self {
         Self { display_form: Some(written.into()), ..self }
+    }
+
+    /// Returns the account, if it is one and not a workspace.
+    #[must_use]
+    pub fn account(&self) -> Option<Account<'_>> {
+        Account::parse(self.as_str().strip_prefix(PREFIX)?).ok()
     }
 
     /// Returns the id as it is sent and stored.
@@ -373,6 +379,13 @@ impl<T> NonEmpty<T> {
         if elements.is_empty() { None } else { Some(Self(elements)) }
     }
 
+    /// Returns the first element.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "there is at least one element")]
+    pub fn first(&self) -> &T {
+        &self.0[0]
+    }
+
     /// Returns the elements, at least one.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
@@ -383,5 +396,66 @@ impl<T> NonEmpty<T> {
     #[must_use]
     pub fn into_vec(self) -> Vec<T> {
         self.0
+    }
+}
+
+/// Beginning of the id under which an account is kept.
+const PREFIX: &str = "account:";
+
+/// The account that the platform's URL itself addresses.
+const OF_URL: &str = ".";
+
+/// An account: `ORGANIZATION/USER`, or the one that the platform's URL addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Account<'a>(&'a str);
+
+impl<'a> Account<'a> {
+    /// Parses `ORGANIZATION/USER` or `.`.
+    ///
+    /// # Errors
+    /// If the text is neither.
+    pub fn parse(text: &'a str) -> Result<Self, InvalidId> {
+        let is_segment = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('/');
+        let is_pair = text.split_once('/').is_some_and(|(org, user)| is_segment(org) && is_segment(user));
+        if text == OF_URL || is_pair {
+            Ok(Self(text))
+        } else {
+            Err(InvalidId { what: "account", reason: "it is neither `ORGANIZATION/USER` nor `.`" })
+        }
+    }
+
+    /// Returns organisation and user; `None` for the account that the platform's URL addresses.
+    #[must_use]
+    pub fn segments(self) -> Option<(&'a str, &'a str)> {
+        self.0.split_once('/')
+    }
+
+    /// Returns the id under which the account is kept.
+    ///
+    /// # Errors
+    /// None in practice: every account has an id.
+    pub fn id(self) -> Result<WorkspaceId, InvalidId> {
+        WorkspaceId::parse(&format!("{PREFIX}{}", self.0))
+    }
+}
+
+impl fmt::Display for Account<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_a_pair_or_the_one_of_the_url() {
+        assert_eq!(Account::parse("acme/ana").unwrap().segments(), Some(("acme", "ana")));
+        assert_eq!(Account::parse(".").unwrap().segments(), None);
+        for text in ["", "acme", "acme/", "/ana", "a/b/c", "../ana", "acme/.."] {
+            assert!(Account::parse(text).is_err(), "{text}");
+            assert!(WorkspaceId::parse(&format!("{PREFIX}{text}")).is_err(), "{text}");
+        }
     }
 }

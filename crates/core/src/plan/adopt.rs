@@ -5,8 +5,8 @@ use super::{
     case::with_location, compare_unmanaged, diff,
 };
 use crate::model::{
-    Adopt, ConfigValue, Definition, FieldPath, LastApplied, LeafValue, ManagedSource, ObservedSource,
-    ReadbackMap, ReadbackState, SortedMap, toml_string,
+    Adopt, ConfigValue, Definition, FieldPath, Fingerprint, LastApplied, LeafValue, ManagedSource,
+    ObservedSource, ReadbackMap, ReadbackState, SortedMap, toml_string,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -61,6 +61,8 @@ fn refusal(
         Adopt::Identical => {
             let why = if let Some(change) = comparison.changes.first() {
                 format!("{} differs", change.path)
+            } else if let Some(path) = other_secret(case, row) {
+                format!("{path} differs")
             } else if let Some(path) = first_hidden(case, comparison) {
                 format!("{path} cannot be read")
             } else if comparison.undeclared_keys {
@@ -77,6 +79,21 @@ fn refusal(
         }
         Adopt::ByName | Adopt::Replace => None,
     }
+}
+
+/// Returns the first secret of which an account's row shows another value.
+///
+/// An account has no markers, and its row at this address may be that of another user.
+fn other_secret(case: &SourceCase<'_>, row: &ObservedSource) -> Option<FieldPath> {
+    case.input.desired.workspace().account()?;
+    let super::SecretState::Resolved(secrets) = case.input.secrets.get(&case.source.name)? else {
+        return None;
+    };
+    let shown = row.echo.leaves();
+    let differs = |(path, secret): &(&FieldPath, &Fingerprint)| {
+        shown.get(*path).is_some_and(|shown| case.input.key.fingerprint(shown) != **secret)
+    };
+    secrets.iter().find(differs).map(|(path, _)| path.clone())
 }
 
 /// Returns the first declared value other than a secret that the row does not show.

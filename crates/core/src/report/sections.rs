@@ -139,7 +139,9 @@ fn of_action(
     let mut row =
         SectionRow::new(mark, tone, action.source.as_str(), &action.name, workspace.word(action.step.kind()));
     row.detail = detail(workspace, action, verbose);
-    if result.is_none() && matches!(action.step, Step::Replace { .. }) && !workspace.in_place {
+    // An account holds no synced data.
+    let keeps_data = workspace.in_place || workspace.desired.workspace().account().is_some();
+    if result.is_none() && matches!(action.step, Step::Replace { .. }) && !keeps_data {
         row.detail = join(std::mem::take(&mut row.detail), NOT_IN_PLACE);
     }
     match result {
