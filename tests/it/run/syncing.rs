@@ -121,8 +121,8 @@ fn a_schedule_that_is_taken_away_fires_no_more() {
     scene.tree.write("workspaces/one.toml", &other);
     daemon.wait_for_line("schedule done");
     let after = scene.platform.calls_to("sync").len();
-    daemon.signal("USR1");
     let lists = scene.platform.calls_to("list").len();
+    daemon.signal("USR1");
     until("it looked", || scene.platform.calls_to("list").len() > lists);
     // One request may have been in progress when the schedule changed.
     assert!(scene.platform.calls_to("sync").len() <= after + 1);
