@@ -22,7 +22,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// Number of histories unless another one is requested: a minute on two cores.
+/// Number of histories unless another one is requested: a minute and a half on two cores.
 const HISTORIES: u64 = 10_000;
 
 #[test]
