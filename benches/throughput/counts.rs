@@ -76,7 +76,7 @@ fn waits(command: &Command, scratch: &Path) -> [usize; 2] {
     [calls.matches("sync(").count(), calls.matches("/state.db\"").count()]
 }
 
-/// Runs a command within a tool; returns what is written to standard error.
+/// Runs a command under a measuring program and returns the text that both write to standard error.
 fn run_within(mut tool: Command, command: &Command, package: &str) -> String {
     tool.arg(command.get_program()).args(command.get_args());
     tool.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));

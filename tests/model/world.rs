@@ -315,7 +315,7 @@ impl World {
 
     /// The platform gives every source another id, as after a restore.
     ///
-    /// Ours stay ours if they bear our marker; nothing tells the others from those of others any more.
+    /// A managed row stays managed if it has our marker; without one, a list cannot distinguish it from an unmanaged row.
     pub(crate) fn renumber(&mut self) {
         self.note("every id changes");
         for at in 0..self.rows.len() {

@@ -1,7 +1,7 @@
 //! Rows that show a source byte for byte as it was sent.
 //!
-//! Invariant: such a row stands for exactly the values that its text holds, so whatever is asked of it gets the answer
-//! that the parsed row would give. Any other row is parsed.
+//! Invariant: such a row has exactly the values of its text, so every method returns the result of the parsed row. All
+//! other rows are parsed.
 
 use super::ListRow;
 use crate::model::{ObservedSource, Readback, ResolvedSource, SourceId, SourceName};

@@ -140,7 +140,7 @@ fn literal(value: &ConfigValue) -> Option<Value> {
     }
 }
 
-/// Returns how many values of what was sent a row shows; `None` if it shows another.
+/// Counts the sent values that a row shows; returns `None` if the row shows a different value.
 ///
 /// Login, options and every secret must be shown.
 fn shown_leaves(applied: &LastApplied, settings: &Map<String, Value>, key: &FingerprintKey) -> Option<usize> {

@@ -55,7 +55,7 @@ impl Readback {
         Self { content: ReadbackContent::Values(connection_config, metadata), ..Self::default() }
     }
 
-    /// Creates the readback of a row that shows what was sent.
+    /// Creates the readback of a row that equals the sent source.
     #[must_use]
     pub fn of_sent(source: &Arc<ResolvedSource>) -> Self {
         let marker = source.marker();
@@ -74,7 +74,7 @@ impl Readback {
         self.sent_fingerprint().filter(|sent| applied.key_id == key.id() && applied.stamp == Some(*sent))
     }
 
-    /// Returns the fingerprint of the marker if the row shows exactly what was sent.
+    /// Returns the marker's fingerprint if the row equals the sent source.
     pub(crate) fn sent_fingerprint(&self) -> Option<Fingerprint> {
         match &self.content {
             ReadbackContent::Values(..) => None,

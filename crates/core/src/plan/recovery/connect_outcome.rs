@@ -74,7 +74,7 @@ impl OpenConnect<'_> {
             && was_applied(self.applied, &self.marker, previous, row, key)
     }
 
-    /// Returns true if this older row of ours holds what was sent, and the one to be replaced still does not.
+    /// Returns true if this older managed row has the sent values, and the row to be replaced still has others.
     ///
     /// The platform may have updated it instead, once it reported success and had time to settle.
     fn is_held_instead(&self, row: &ObservedSource, rows: &[&ObservedSource]) -> bool {
