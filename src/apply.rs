@@ -20,8 +20,8 @@ use crate::client::{ApiWriter, ListDigest, RemoteError, RemoteErrorKind};
 use crate::error::error_chain;
 use crate::listing::SentSources;
 use crate::model::{
-    DeclarationHash, DesiredSource, Intent, IntentKind, Inventory, LastApplied, ObservedSource,
-    OwnershipMarker, ReadbackMap, RemovedAction, ResolvedSource, SourceId, SourceName, WorkspaceRef,
+    DeclarationHash, DesiredSource, IntentKind, Inventory, LastApplied, ObservedSource, OwnershipMarker,
+    ReadbackMap, RemovedAction, ResolvedSource, SourceId, SourceName, WorkspaceRef,
 };
 use crate::plan::{
     Action, ActionResult, ApplyOutcome, ApprovedWorkspace, ErrorKind, INTERRUPTED, PendingWrite, Removal,
@@ -420,22 +420,9 @@ impl<'a> ApplyRun<'a> {
         let now = (self.apply.now)();
         self.last_list = None;
         let numbers = self.apply.state.record_intents(self.unit(), &intents, now).await?;
-        for ((action, number), NewIntent { name, key, kind, before, list_lacked_ours, declared }) in
-            actions.into_iter().zip(numbers).zip(intents)
-        {
+        for ((action, number), intent) in actions.into_iter().zip(numbers).zip(intents) {
             self.intents.open(number, action);
-            let intent = Intent {
-                number,
-                name,
-                key,
-                kind,
-                before,
-                list_lacked_ours,
-                declared,
-                recorded_at: now,
-                answer: None,
-            };
-            self.inventory.intents.insert(number, intent);
+            self.inventory.intents.insert(number, intent.recorded(number, now));
         }
         Ok(())
     }

@@ -31,6 +31,14 @@ pub struct NewIntent {
     pub declared: Option<DeclarationHash>,
 }
 
+impl NewIntent {
+    /// Returns the intent as recorded, still without a response.
+    pub(crate) fn recorded(self, number: i64, recorded_at: Timestamp) -> Intent {
+        let Self { name, key, kind, before, list_lacked_ours, declared } = self;
+        Intent { number, name, key, kind, before, list_lacked_ours, declared, recorded_at, answer: None }
+    }
+}
+
 impl JsonSafe for [NewIntent] {
     fn is_plain(&self) -> bool {
         self.iter().all(|intent| match &intent.kind {
@@ -407,21 +415,9 @@ impl InventoryRows {
             let intents = codec::decompress(row.intents, "batches")?;
             let intents: Vec<NewIntent> = codec::decode(&intents, "batches")?;
             let open = intents.into_iter().enumerate().filter(|(bit, _)| row.open >> bit & 1 == 1);
-            for (bit, NewIntent { name, key, kind, before, list_lacked_ours, declared }) in open {
+            for (bit, intent) in open {
                 let number = row.batch * INTENTS_PER_ROW as i64 + bit as i64;
-                let recorded_at = instant(row.recorded_at);
-                let intent = Intent {
-                    number,
-                    name,
-                    key,
-                    kind,
-                    before,
-                    list_lacked_ours,
-                    declared,
-                    recorded_at,
-                    answer: None,
-                };
-                inventory.intents.insert(number, intent);
+                inventory.intents.insert(number, intent.recorded(number, instant(row.recorded_at)));
             }
         }
         for (number, id) in self.accepted_ids {
